@@ -1,0 +1,69 @@
+# The targets that people use: build, test, bench, lint. `make help` lists them all.
+MODULE  := github.com/caddy-frontier/frontier
+CADDY   := v2.11.9
+TAGS    := nobadger,nomysql,nopgx
+GOFLAGS_ := -trimpath -tags $(TAGS)
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/frontier
+LINT    := v2.15.0
+FUMPT   := v0.12.0
+SDK     := tests/sdk/python
+SDK_KEY := $(shell cat $(SDK)/requirements.txt 2>/dev/null | sha256sum | cut -c1-16)
+VENV    := $(CACHE)/python-$(SDK_KEY)
+
+.PHONY: help build test test-go test-sdk bench lint fmt race fuzz clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+
+build: ## Build ./caddy with Frontier in it
+	XCADDY_GO_BUILD_FLAGS="-trimpath -ldflags=-s -tags=$(TAGS)" go tool xcaddy build $(CADDY) --with $(MODULE)@v0.0.0=. --output ./caddy
+
+test: test-go test-sdk ## Run all tests; sets up what they need
+
+test-go: ## Run the Go tests
+	go test $(GOFLAGS_) ./...
+
+$(VENV)/.ready:
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(SDK)/requirements.txt
+	touch $@
+
+test-sdk: build ## Run the vendors' real SDKs against a running ./caddy
+	@if command -v python3 >/dev/null && $(MAKE) --no-print-directory $(VENV)/.ready; then \
+	  go build $(GOFLAGS_) -o $(CACHE)/fakeprovider ./internal/fakeprovider/cmd && \
+	  FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(SDK); \
+	elif [ -n "$$CI" ]; then echo "SDK tests: python3 with venv is needed" >&2; exit 1; \
+	else echo "*** SKIPPED: the SDK tests need python3 with venv, and the package registry ***" >&2; fi
+
+bench: ## Run the benchmarks
+	go test $(GOFLAGS_) -run '^$$' -bench . -benchtime 1s ./...
+
+race: ## Run the Go tests under the race detector
+	go test $(GOFLAGS_) -race -short ./...
+
+# Every fuzz test for a short while: FUZZTIME=10s make fuzz
+FUZZTIME ?= 5s
+fuzz: ## Fuzz each fuzz test for FUZZTIME
+	@set -e; for pkg in $$(go list $(GOFLAGS_) ./...); do \
+	  for f in $$(go test $(GOFLAGS_) -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; go test $(GOFLAGS_) -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+$(CACHE)/bin/golangci-lint-$(LINT):
+	GOBIN=$(CACHE)/bin/tmp go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT)
+	mv $(CACHE)/bin/tmp/golangci-lint $@
+
+$(CACHE)/bin/gofumpt-$(FUMPT):
+	GOBIN=$(CACHE)/bin/tmp go install mvdan.cc/gofumpt@$(FUMPT)
+	mv $(CACHE)/bin/tmp/gofumpt $@
+
+lint: $(CACHE)/bin/golangci-lint-$(LINT) $(CACHE)/bin/gofumpt-$(FUMPT) ## Check format and run the linters
+	@out=$$($(CACHE)/bin/gofumpt-$(FUMPT) -l .); if [ -n "$$out" ]; then echo "not gofumpt-clean:"; echo "$$out"; exit 1; fi
+	go vet $(GOFLAGS_) ./...
+	$(CACHE)/bin/golangci-lint-$(LINT) run --build-tags $(TAGS) ./...
+
+fmt: $(CACHE)/bin/gofumpt-$(FUMPT) ## Format the code
+	$(CACHE)/bin/gofumpt-$(FUMPT) -w .
+
+clean: ## Remove what was built
+	rm -f caddy

@@ -1,0 +1,276 @@
+package call
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/google/uuid"
+)
+
+// DefaultMaxBody is the largest request body that is read unless configured: 32 MiB.
+const DefaultMaxBody = 32 << 20
+
+// maxDepth bounds how deep a request's JSON may nest.
+const maxDepth = 128
+
+// Begin returns the request's call. The first handler on a path below /v1
+// makes it: the body is read, bounded by maxBody, and parsed; the returned
+// request carries the call and can be read again by a stock handler. A nil
+// call and nil error mean that the path is none of ours. When err is
+// non-nil the call is still there, so that the error can be answered and
+// traced, and first says whether this handler made it.
+func Begin(w http.ResponseWriter, r *http.Request, maxBody int64) (c *Call, _ *http.Request, first bool, err *Error) {
+	if c := From(r.Context()); c != nil {
+		return c, r, false, nil
+	}
+	path, ok := strings.CutPrefix(r.URL.Path, "/v1/")
+	if !ok {
+		return nil, r, false, nil
+	}
+	c = &Call{Started: time.Now(), Path: "/" + path, Front: frontOf(r.Method, path)}
+	id, _ := uuid.NewV7()
+	c.ID = hexID(id)
+	c.identify(r)
+	switch c.Front {
+	case Other, Models, Realtime:
+		return c, c.With(r), true, nil
+	}
+	if maxBody <= 0 {
+		maxBody = DefaultMaxBody
+	}
+	if err := c.read(w, r, maxBody); err != nil {
+		return c, c.With(r), true, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(c.Body))
+	r.ContentLength = int64(len(c.Body))
+	body := c.Body
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	if err := c.parse(); err != nil {
+		return c, c.With(r), true, err
+	}
+	return c, c.With(r), true, nil
+}
+
+func frontOf(method, path string) Front {
+	if path == "realtime" || strings.HasPrefix(path, "realtime/") {
+		return Realtime
+	}
+	switch {
+	case method == http.MethodGet && (path == "models" || strings.HasPrefix(path, "models/")):
+		return Models
+	case method != http.MethodPost:
+		return Other
+	}
+	switch path {
+	case "chat/completions":
+		return ChatCompletions
+	case "completions":
+		return Completions
+	case "embeddings":
+		return Embeddings
+	case "responses":
+		return Responses
+	case "feedback":
+		return Feedback
+	}
+	return Other
+}
+
+func (c *Call) read(w http.ResponseWriter, r *http.Request, maxBody int64) *Error {
+	if r.ContentLength > maxBody {
+		return tooLarge(maxBody)
+	}
+	body := Buffer(int(max(r.ContentLength, 0)))
+	if r.ContentLength >= 0 {
+		body = body[:r.ContentLength]
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
+		}
+		c.Body = body
+		return nil
+	}
+	buf := bytes.NewBuffer(body)
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	c.Body = buf.Bytes()
+	var limit *http.MaxBytesError
+	if errors.As(err, &limit) {
+		return tooLarge(maxBody)
+	}
+	if err != nil {
+		return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
+	}
+	return nil
+}
+
+func tooLarge(limit int64) *Error {
+	return &Error{
+		Status: http.StatusRequestEntityTooLarge, Class: "body_too_large", Code: "request_too_large",
+		Message: fmt.Sprintf("the request's body is larger than the limit of %d bytes (limits max_body)", limit),
+	}
+}
+
+func (c *Call) parse() *Error {
+	o, err := jsonscan.Parse(c.Body, maxDepth, make([]jsonscan.Member, 0, 12))
+	if err != nil {
+		return &Error{Status: http.StatusBadRequest, Class: "invalid_json", Code: "invalid_json", Message: "the request's body is not acceptable JSON: " + err.Error()}
+	}
+	c.Object = o
+	for i := range o.Members {
+		m := &o.Members[i]
+		var fail *Error
+		switch m.Key {
+		case "model":
+			c.RequestedModel, fail = c.stringMember(m)
+		case "stream":
+			switch raw := m.Of(c.Body); string(raw) {
+			case "true":
+				c.Stream = c.Front != Embeddings
+			case "false", "null":
+			default:
+				fail = wrongType("stream", "true or false")
+			}
+		case "messages":
+			if c.Front == ChatCompletions && !m.IsArray(c.Body) {
+				fail = wrongType("messages", "a list of messages")
+			}
+		case "previous_response_id":
+			c.PreviousResponseID, fail = c.stringMember(m)
+		case "user":
+			if c.User == "" && m.IsString(c.Body) {
+				c.User, _ = c.stringMember(m)
+			}
+		}
+		if fail != nil {
+			return fail
+		}
+	}
+	if v := c.Object.Get("safety_identifier"); c.User == "" && v.IsString(c.Body) {
+		c.User = cloneText(v.Of(c.Body))
+	}
+	c.readMetadata(c.Object.Get("metadata"))
+	c.scanMessages()
+	c.fingerprint()
+	return nil
+}
+
+func (c *Call) stringMember(m *jsonscan.Member) (string, *Error) {
+	if m.IsNull(c.Body) {
+		return "", nil
+	}
+	if !m.IsString(c.Body) {
+		return "", wrongType(m.Key, "a string")
+	}
+	s, ok := jsonscan.Unquote(m.Of(c.Body))
+	if !ok {
+		return "", wrongType(m.Key, "valid text")
+	}
+	return strings.Clone(s), nil
+}
+
+func wrongType(param, want string) *Error {
+	return &Error{Status: http.StatusBadRequest, Class: "invalid_request", Code: "invalid_type", Param: param, Message: fmt.Sprintf("%q must be %s", param, want)}
+}
+
+// readMetadata takes OpenAI's metadata for tags, and Anthropic's user_id.
+func (c *Call) readMetadata(v jsonscan.Value) {
+	if !v.IsObject(c.Body) {
+		return
+	}
+	var fields map[string]any
+	if json.Unmarshal(v.Of(c.Body), &fields) != nil {
+		return
+	}
+	for k, value := range fields {
+		s, ok := value.(string)
+		if !ok {
+			continue
+		}
+		switch k {
+		case "user_id":
+			if c.User == "" {
+				c.User = s
+			}
+		case "session_id":
+			if c.Session == "" {
+				c.Session = s
+			}
+		default:
+			c.tag(k, s)
+		}
+	}
+}
+
+func (c *Call) tag(key, value string) {
+	if c.Tags == nil {
+		c.Tags = map[string]string{}
+	}
+	if _, set := c.Tags[key]; !set && len(c.Tags) < 64 {
+		c.Tags[key] = value
+	}
+}
+
+// identify reads everything that headers say of the call.
+func (c *Call) identify(r *http.Request) {
+	h := r.Header
+	c.Session = bounded(h.Get("Llm-Session"))
+	c.User = bounded(h.Get("Llm-User"))
+	for pair := range strings.SplitSeq(h.Get("Llm-Tags"), ",") {
+		if k, v, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && k != "" {
+			c.tag(strings.TrimSpace(k), strings.TrimSpace(v))
+		}
+	}
+	switch strings.ToLower(h.Get("Llm-Capture")) {
+	case "metadata":
+		c.Capture = CaptureMetadata
+	case "off", "none":
+		c.Capture = CaptureOff
+	}
+	if p := strings.Split(h.Get("Traceparent"), "-"); len(p) == 4 && len(p[1]) == 32 {
+		c.W3CTraceID = p[1]
+	}
+	if b := h.Get("Baggage"); b != "" {
+		c.readBaggage(b)
+	}
+	if n := h.Get("X-Stainless-Retry-Count"); n != "" && n != "0" {
+		c.Retry = true
+	}
+	c.Key = keyFingerprint(h)
+}
+
+// readBaggage reads session.id and user.id of a W3C baggage header.
+func (c *Call) readBaggage(header string) {
+	for pair := range strings.SplitSeq(header, ",") {
+		pair, _, _ = strings.Cut(pair, ";")
+		k, v, ok := strings.Cut(pair, "=")
+		v, err := url.PathUnescape(strings.TrimSpace(v))
+		if !ok || err != nil {
+			continue
+		}
+		switch strings.TrimSpace(k) {
+		case "session.id":
+			if c.Session == "" {
+				c.Session = bounded(v)
+			}
+		case "user.id":
+			if c.User == "" {
+				c.User = bounded(v)
+			}
+		}
+	}
+}
+
+// bounded keeps identifiers to 256 bytes, so that no row grows without limit.
+func bounded(s string) string {
+	if len(s) > 256 {
+		return s[:256]
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package call
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Error is an answer that the gateway itself gives to a client, in the
+// dialect that the client spoke.
+type Error struct {
+	Status     int           // HTTP status
+	Class      string        // error_class of the trace, such as "invalid_request" or "upstream_timeout"
+	Code       string        // machine-readable, as OpenAI has it, such as "model_not_found"
+	Param      string        // the request's field at fault
+	Message    string        // says what is wrong and what to do
+	RetryAfter time.Duration // sent when positive
+	NoRetry    bool          // tells SDKs not to try again: we did
+	Allow      string        // of a 405
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// kind is OpenAI's error type for a status.
+func (e *Error) kind() string {
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		return "authentication_error"
+	case e.Status == http.StatusForbidden:
+		return "permission_error"
+	case e.Status == http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case e.Status >= 500:
+		return "server_error"
+	}
+	return "invalid_request_error"
+}
+
+type errorBody struct {
+	Error struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    *string `json:"code"`
+	} `json:"error"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// Body is the error in OpenAI's shape.
+func (e *Error) Body(requestID string) []byte {
+	var b errorBody
+	b.Error.Message, b.Error.Type, b.RequestID = e.Message, e.kind(), requestID
+	if e.Param != "" {
+		b.Error.Param = &e.Param
+	}
+	if e.Code != "" {
+		b.Error.Code = &e.Code
+	}
+	out, _ := json.Marshal(b)
+	return out
+}
+
+// Fail answers the call with the error and notes it for the trace. It must
+// not be used once an answer has begun.
+func (c *Call) Fail(w http.ResponseWriter, e *Error) {
+	c.Status, c.ErrorClass, c.Message = StatusError, e.Class, e.Message
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	c.SetIDs(h)
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	if e.NoRetry {
+		h.Set("X-Should-Retry", "false")
+	}
+	if e.Allow != "" {
+		h.Set("Allow", e.Allow)
+	}
+	body := e.Body(c.ID)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(body)
+}
+
+// SetIDs sets the headers by which SDKs and people find the trace.
+func (c *Call) SetIDs(h http.Header) {
+	h["X-Request-Id"] = []string{c.ID}
+	h["Request-Id"] = []string{c.ID}
+}
