@@ -1,0 +1,301 @@
+// Package frontier is an LLM gateway as a Caddy app: it traces every LLM API
+// call, keeps a prompt registry, and splits traffic over models and prompt
+// versions, so that a team can move from one model to another without touching its applications.
+package frontier
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/price"
+	"github.com/caddy-frontier/frontier/prompts"
+	"github.com/caddy-frontier/frontier/routing"
+	"github.com/caddy-frontier/frontier/tracing"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(adminAPI{})
+	registerCaddyfile()
+	registerCommand()
+}
+
+// App is the LLM gateway's app: the providers, the routes, the prompt
+// registry and the trace store that the handlers llm_trace, llm_prompt,
+// llm_router and llm_proxy work with. It needs no configuration: without any,
+// calls are traced and go to the provider that the directive names.
+//
+// What is learnt and decided at run time (prompts, aliases, weights, traces)
+// lives in the data directory, survives reloads and restarts, and is never
+// written into the configuration. If the directory cannot be opened, the
+// configuration is refused; if it fails later, traffic goes on with what is in memory.
+type App struct {
+	// Where prompts, weights and traces are kept. One process at a time.
+	// Default: `llm` in Caddy's data directory.
+	DataDir string `json:"data_dir,omitempty"`
+	// Upstream LLM services by name. `openai`, `openrouter`, `ollama` and `vllm` are known without being declared.
+	Provider map[string]*routing.Provider `json:"provider,omitempty"`
+	// Routes by name.
+	Route map[string]*routing.Route `json:"route,omitempty"`
+	// Whether calls that no route takes may go to providers directly. Default: true.
+	Direct *bool `json:"direct,omitempty"`
+	// What is recorded of calls.
+	Traces *tracing.Config `json:"traces,omitempty"`
+	// A file of prices, over those of the embedded table: `{"models": {"provider/model": {"input": 1.0, "output": 2.0, "cached": 0.5}}}`,
+	// in US dollars per million tokens.
+	Prices string `json:"prices,omitempty"`
+	// What the gateway takes of requests.
+	Limits *Limits `json:"limits,omitempty"`
+
+	log     *zap.Logger
+	dir     string
+	table   *routing.Table
+	prices  *price.Table
+	started time.Time
+
+	opening  sync.Mutex
+	opened   atomic.Bool
+	data     *data
+	view     *prompts.View
+	recorder *tracing.Recorder
+}
+
+// Limits bound requests.
+type Limits struct {
+	// The largest request body, in bytes. Default: 32 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "llm", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision compiles providers and routes. It opens no store: a configuration
+// can be validated beside a running server.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log = ctx.Logger()
+	a.started = time.Now()
+	if err := a.check(nil); err != nil {
+		return err
+	}
+	dir := a.DataDir
+	if dir == "" {
+		dir = filepath.Join(caddy.AppDataDir(), "llm")
+	}
+	dir, err := caddy.NewReplacer().ReplaceOrErr(dir, true, true)
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	if a.dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	if a.Provider == nil {
+		a.Provider = map[string]*routing.Provider{}
+	}
+	for name, p := range a.Provider {
+		if err := p.Provision(name); err != nil {
+			return err
+		}
+	}
+	for _, r := range a.Route {
+		for _, v := range r.Variants {
+			if err := a.UseProvider(v.Provider()); err != nil {
+				return err
+			}
+		}
+	}
+	if a.prices, err = a.loadPrices(); err != nil {
+		return err
+	}
+	a.table, err = routing.NewTable(a.Provider, a.Route, a.Direct == nil || *a.Direct, a.prices)
+	return err
+}
+
+// check does the checks that need no environment. at adds to an error where
+// in a Caddyfile the thing is declared; nil: it is not from one.
+func (a *App) check(at func(declared string, err error) error) error {
+	if at == nil {
+		at = func(_ string, err error) error { return err }
+	}
+	for name, r := range a.Route {
+		for _, v := range r.Variants {
+			if err := v.Validate(a.Provider); err != nil {
+				return at("variant "+name+" "+v.Name, fmt.Errorf("route %q: variant %q: %w", name, v.Name, err))
+			}
+		}
+		if err := r.Validate(name); err != nil {
+			return at("route "+name, err)
+		}
+	}
+	if a.Traces != nil {
+		if err := a.Traces.Validate(); err != nil {
+			return err
+		}
+	}
+	if a.Limits != nil && a.Limits.MaxBody < 0 {
+		return errors.New("limits: max_body cannot be negative")
+	}
+	return nil
+}
+
+func (a *App) loadPrices() (*price.Table, error) {
+	t := price.Embedded()
+	if a.Prices != "" {
+		layer, err := price.ReadFile(a.Prices)
+		if err != nil {
+			return nil, err
+		}
+		t = t.With(layer)
+	}
+	for name, p := range a.Provider {
+		t = t.With(p.Prices(name))
+	}
+	return t, nil
+}
+
+// UseProvider makes sure, while the configuration is provisioned, that a
+// provider is there: a declared one, or a built-in name.
+func (a *App) UseProvider(name string) error {
+	if a.Provider[name] != nil {
+		return nil
+	}
+	if !routing.IsPreset(name) {
+		return fmt.Errorf("there is no provider %q; declare it in the global option: { llm { provider %s { base_url … } } }", name, name)
+	}
+	p := new(routing.Provider)
+	if err := p.Provision(name); err != nil {
+		return err
+	}
+	a.Provider[name] = p
+	return nil
+}
+
+// Start opens the data directory.
+func (a *App) Start() error { return a.open() }
+
+// Stop has nothing to do: requests that are under way still use the app.
+func (a *App) Stop() error { return nil }
+
+// open opens the data directory once: on Start, or on the first request,
+// whichever comes first.
+func (a *App) open() error {
+	if a.opened.Load() {
+		return nil
+	}
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if a.opened.Load() {
+		return nil
+	}
+	d, err := openData(a.dir, a.log)
+	if err != nil {
+		return err
+	}
+	cfg := a.Traces
+	if cfg == nil {
+		cfg = new(tracing.Config)
+	}
+	recorder, err := tracing.NewRecorder(*cfg, d.traces, a.prices)
+	if err != nil {
+		closeData(a.dir, a.log)
+		return err
+	}
+	d.traces.SetRetention(cfg.Limits())
+	a.data, a.recorder = d, recorder
+	a.view = prompts.NewView(d.registry, a.table.Scopes())
+	a.table.Attach(d.routing, a.view, a.log)
+	a.opened.Store(true)
+	return nil
+}
+
+// Cleanup gives the data directory back once the requests that are under way
+// have ended. On reload they may stream on for long: that is waited for off the reload's path.
+func (a *App) Cleanup() error {
+	for _, p := range a.Provider {
+		p.Close()
+	}
+	a.opening.Lock()
+	defer a.opening.Unlock()
+	if !a.opened.Load() {
+		return nil
+	}
+	a.table.Detach()
+	release := func(limit time.Duration) {
+		a.recorder.Wait(limit)
+		a.view.Close()
+		closeData(a.dir, a.log)
+	}
+	if caddy.Exiting() {
+		release(3 * time.Second)
+		return nil
+	}
+	go release(24 * time.Hour) // ends when the last request has: providers' timeouts bound them
+	return nil
+}
+
+// The methods below are what the handlers ask of the app.
+
+// Routing returns the providers and routes.
+func (a *App) Routing() *routing.Table {
+	a.ready()
+	return a.table
+}
+
+// Recorder returns where finished calls go.
+func (a *App) Recorder() *tracing.Recorder {
+	a.ready()
+	return a.recorder
+}
+
+// Prompts returns the registry as this configuration sees it.
+func (a *App) Prompts() *prompts.View {
+	a.ready()
+	return a.view
+}
+
+// ready opens the data directory on a request that comes before Start. If it
+// cannot be opened, Start says so and the configuration is refused.
+func (a *App) ready() {
+	if a.opened.Load() {
+		return
+	}
+	if err := a.open(); err != nil {
+		a.log.Error("the data directory is not open; the call goes on without it", zap.Error(err))
+	}
+}
+
+// MaxBody returns the largest request body, in bytes.
+func (a *App) MaxBody() int64 {
+	if a.Limits == nil {
+		return 0
+	}
+	return a.Limits.MaxBody
+}
+
+// RouteFor names the route that a call reaches by its model or headers, or "".
+func (a *App) RouteFor(c *call.Call, h http.Header) string {
+	if r := a.table.RouteFor(c, h); r != nil {
+		return r.Name
+	}
+	return ""
+}
+
+// IsProvider reports whether there is a provider of that name.
+func (a *App) IsProvider(name string) bool { return a.Provider[name] != nil }
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,82 @@
+package routing
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+)
+
+// family is what a family of models is known to accept. The table is small on
+// purpose: it holds what refuses a request outright, not what merely has no effect.
+type family struct {
+	name     string
+	match    func(model string) bool
+	rename   map[string]string // parameters under another name
+	only     map[string]string // parameters that take one value; any other is left out
+	unwanted []string          // parameters that are refused
+}
+
+// Source: OpenAI's API reference and its guide "Reasoning models": these
+// models want max_completion_tokens and refuse sampling parameters.
+var reasoningFamily = &family{
+	name:     "openai-reasoning",
+	match:    isReasoning,
+	rename:   map[string]string{"max_tokens": "max_completion_tokens"},
+	only:     map[string]string{"temperature": "1", "top_p": "1", "presence_penalty": "0", "frequency_penalty": "0", "n": "1"},
+	unwanted: []string{"logprobs", "top_logprobs", "logit_bias"},
+}
+
+// Other models do not know a reasoning effort.
+var plainFamily = &family{name: "openai", match: func(m string) bool { return strings.HasPrefix(m, "gpt-3.5") || strings.HasPrefix(m, "gpt-4") }, unwanted: []string{"reasoning_effort"}}
+
+func isReasoning(model string) bool {
+	for _, p := range []string{"o1", "o3", "o4"} {
+		if rest, ok := strings.CutPrefix(model, p); ok && (rest == "" || rest[0] == '-') {
+			return true
+		}
+	}
+	return strings.HasPrefix(model, "gpt-5") && !strings.Contains(model, "chat")
+}
+
+func familyOf(provider, model string) *family {
+	if _, after, ok := strings.Cut(model, "/"); ok && provider == "openrouter" {
+		model = after
+	}
+	for _, f := range []*family{reasoningFamily, plainFamily} {
+		if f.match(model) {
+			return f
+		}
+	}
+	return nil
+}
+
+// adapt changes the parameters that the family refuses, and says what it did.
+func (b *body) adapt(f *family) (adjustments []string) {
+	if f == nil || b.call.Front != call.ChatCompletions {
+		return nil
+	}
+	for from, to := range f.rename {
+		if v := b.get(from); v != nil {
+			if b.get(to) == nil {
+				b.set(to, v)
+			}
+			b.unset(from)
+			adjustments = append(adjustments, from+" sent as "+to)
+		}
+	}
+	for name, want := range f.only {
+		if v := b.get(name); v != nil && string(v) != want && string(v) != want+".0" && string(v) != "null" {
+			b.unset(name)
+			adjustments = append(adjustments, name+" left out")
+		}
+	}
+	for _, name := range f.unwanted {
+		if v := b.get(name); v != nil && string(v) != "null" && string(v) != "false" {
+			b.unset(name)
+			adjustments = append(adjustments, name+" left out")
+		}
+	}
+	slices.Sort(adjustments)
+	return adjustments
+}

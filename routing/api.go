@@ -1,0 +1,147 @@
+package routing
+
+import (
+	"encoding/json"
+	"errors"
+	"hash/fnv"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/api"
+	"github.com/caddy-frontier/frontier/internal/control"
+)
+
+// routeAnswer is a route in the admin API.
+type routeAnswer struct {
+	Name    string             `json:"name"`
+	Spec    *Route             `json:"spec"`
+	Status  routeStatus        `json:"status"`
+	Weights map[string]float64 `json:"weights"`
+}
+
+// routeStatus is what has happened to a route since it was declared.
+type routeStatus struct {
+	Phase     string             `json:"phase"` // "none": no rollout
+	Since     *time.Time         `json:"since"`
+	Reason    string             `json:"reason"`
+	Actor     string             `json:"actor,omitempty"`
+	Declared  map[string]float64 `json:"declared"`
+	Persisted bool               `json:"persisted"`
+	Unitless  int64              `json:"unitless"` // calls that lacked what the route is sticky by
+}
+
+func (r *RouteState) answer() routeAnswer {
+	a := routeAnswer{
+		Name: r.Name, Spec: r.Config, Weights: r.Config.named(r.split.Load().weights),
+		Status: routeStatus{Phase: "none", Declared: r.Config.named(r.declared), Persisted: true, Unitless: r.unitless.Load()},
+	}
+	if o := r.override.Load(); o != nil {
+		a.Status.Since, a.Status.Reason, a.Status.Actor = &o.ChangedAt, o.Reason, o.Actor
+	}
+	return a
+}
+
+// etag covers the route's spec and its weights, not its counters.
+func (a *routeAnswer) etag() string {
+	h := fnv.New64a()
+	_ = json.NewEncoder(h).Encode([]any{a.Spec, a.Weights, a.Status.Since})
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// Routes are the admin API's operations on routes. lookup returns the table of the running configuration.
+func Routes(lookup func() (*Table, error)) []api.Route {
+	h := routesAPI{lookup}
+	return []api.Route{
+		{Method: http.MethodGet, Path: "/routes", Summary: "Lists the routes.", Handle: h.list},
+		{Method: http.MethodGet, Path: "/routes/{name}", Summary: "Shows a route with its weights in force.", Handle: h.get},
+		{Method: http.MethodPost, Path: "/routes/{name}/rollout/weights", Summary: "Sets a route's weights for the next request.", Handle: h.weights},
+	}
+}
+
+type routesAPI struct {
+	lookup func() (*Table, error)
+}
+
+func (h routesAPI) list(w http.ResponseWriter, _ *http.Request) error {
+	t, err := h.lookup()
+	if err != nil {
+		return err
+	}
+	items := make([]routeAnswer, 0, len(t.Routes))
+	for _, r := range t.Routes {
+		items = append(items, r.answer())
+	}
+	api.WriteList(w, items, "")
+	return nil
+}
+
+func (h routesAPI) find(r *http.Request) (*Table, *RouteState, error) {
+	t, err := h.lookup()
+	if err != nil {
+		return nil, nil, err
+	}
+	rs := t.byName[r.PathValue("name")]
+	if rs == nil {
+		return nil, nil, api.NotFound("there is no route %q; GET /llm/routes lists them", r.PathValue("name"))
+	}
+	return t, rs, nil
+}
+
+func (h routesAPI) get(w http.ResponseWriter, r *http.Request) error {
+	_, rs, err := h.find(r)
+	if err != nil {
+		return err
+	}
+	return writeRoute(w, rs)
+}
+
+func writeRoute(w http.ResponseWriter, rs *RouteState) error {
+	a := rs.answer()
+	api.SetETag(w, a.etag())
+	api.WriteJSON(w, http.StatusOK, a)
+	return nil
+}
+
+func (h routesAPI) weights(w http.ResponseWriter, r *http.Request) error {
+	t, rs, err := h.find(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		Weights map[string]float64 `json:"weights"`
+		Reason  string             `json:"reason"`
+		Actor   string             `json:"actor"`
+	}
+	if err := api.Decode(w, r, &body); err != nil {
+		return err
+	}
+	if _, err := rs.Config.weights(body.Weights); err != nil {
+		return api.Invalid("weights", "route %q: %s", rs.Name, err)
+	}
+	before := rs.answer()
+	if err := api.CheckMatch(r, before.etag()); err != nil {
+		return err
+	}
+	revision := control.Any
+	if r.Header.Get("If-Match") != "" {
+		revision = 0
+		if o := rs.override.Load(); o != nil {
+			revision = o.revision
+		}
+	}
+	o := Override{
+		Weights: body.Weights, Declared: rs.Config.named(rs.declared), ChangedAt: time.Now().UTC().Truncate(time.Millisecond),
+		Reason: body.Reason, Actor: body.Actor,
+	}
+	switch err := t.state.setWeights(rs, o, revision); {
+	case err == nil:
+		return writeRoute(w, rs)
+	case errors.Is(err, errStale), errors.Is(err, control.ErrConflict):
+		return api.PreconditionFailed("route %q: %s; read it again", rs.Name, err)
+	case errors.Is(err, control.ErrNoSpace):
+		return api.NoSpace("route %q keeps its weights: %s", rs.Name, err)
+	default:
+		return api.Unavailable("route %q keeps its weights: %s", rs.Name, err)
+	}
+}

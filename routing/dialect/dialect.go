@@ -1,0 +1,124 @@
+// Package dialect knows the wire formats of LLM APIs: pure functions over
+// requests, answers, the events of streams and errors. One format a file.
+package dialect
+
+import (
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+)
+
+// Verdict is what one event of a stream means.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Pass    Verdict = iota // belongs to the stream, but a client that saw only this has seen no answer yet
+	Content                // text, a tool call, reasoning or a refusal
+	Drop                   // nothing that the client asked for
+	Done                   // the last event
+	Failed                 // the provider reports an error
+)
+
+// Events judges the events of one stream, in order.
+type Events interface {
+	// Event looks at the data of the next event.
+	Event(data []byte) Verdict
+	// Complete reports whether every choice has its finish reason.
+	Complete() bool
+	// Terminator is what ends a stream whose provider left it out.
+	Terminator() []byte
+	// HideUsage reports whether usage was asked for on our own account.
+	HideUsage() bool
+	// Summary is what has been learnt so far.
+	Summary() *Summary
+}
+
+// Summary is what an answer says of itself.
+type Summary struct {
+	ID     string // of the answer; responses are continued by it
+	Model  string
+	Finish string // the first choice's finish reason
+	Usage  *call.Usage
+}
+
+// NewEvents returns the judge of a front's streams. choices is the request's
+// n; hideUsage means that the client did not ask for usage.
+func NewEvents(front call.Front, choices int, hideUsage bool) Events {
+	if front == call.Responses {
+		return &responsesEvents{}
+	}
+	return &chatEvents{choices: max(choices, 1), hideUsage: hideUsage}
+}
+
+// Summarize reads a whole answer.
+func Summarize(front call.Front, body []byte) Summary {
+	if front == call.Responses {
+		return summarizeResponse(body, root(body))
+	}
+	return summarizeChat(body)
+}
+
+// LooksLikeJSON reports whether an answer begins and ends as an object does.
+func LooksLikeJSON(b []byte) bool {
+	v := root(b)
+	return v.IsObject(b) && b[v.End-1] == '}'
+}
+
+func root(b []byte) jsonscan.Value {
+	i, j := 0, len(b)
+	for i < j && b[i] <= ' ' {
+		i++
+	}
+	for j > i && b[j-1] <= ' ' {
+		j--
+	}
+	return jsonscan.Value{Start: i, End: j}
+}
+
+// ErrorEvent is the event that ends a stream which broke off: typed, and
+// without a success terminator behind it.
+func ErrorEvent(front call.Front, e *call.Error, requestID string) []byte {
+	body := e.Body(requestID)
+	if front == call.Responses {
+		return responsesError(e)
+	}
+	out := append([]byte("data: "), body...)
+	return append(out, "\n\n"...)
+}
+
+func text(doc []byte, v jsonscan.Value) string {
+	s, _ := jsonscan.Unquote(v.Of(doc))
+	return string([]byte(s)) // the document's buffer is used again
+}
+
+func integer(doc []byte, v jsonscan.Value) (n int64) {
+	for _, c := range v.Of(doc) {
+		if c < '0' || c > '9' || n > 1<<53 {
+			return n
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+// usage reads both of OpenAI's forms, that of chat completions and that of responses.
+func usage(doc []byte, v jsonscan.Value) *call.Usage {
+	if !v.IsObject(doc) {
+		return nil
+	}
+	u := &call.Usage{}
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch string(key) {
+		case "prompt_tokens", "input_tokens":
+			u.Input = integer(doc, m)
+		case "completion_tokens", "output_tokens":
+			u.Output = integer(doc, m)
+		case "prompt_tokens_details", "input_tokens_details":
+			u.CachedInput = integer(doc, jsonscan.Lookup(doc, m, "cached_tokens"))
+			u.CacheWriteInput = integer(doc, jsonscan.Lookup(doc, m, "cache_write_tokens"))
+		case "completion_tokens_details", "output_tokens_details":
+			u.Reasoning = integer(doc, jsonscan.Lookup(doc, m, "reasoning_tokens"))
+		}
+	}
+	return u
+}

@@ -1,0 +1,144 @@
+package dialect
+
+import (
+	"bytes"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+)
+
+// chatEvents judges streams of chat completions and of completions.
+type chatEvents struct {
+	choices   int // as many as the request asked for
+	finished  uint64
+	seen      uint64
+	hideUsage bool
+	summary   Summary
+}
+
+var doneMark = []byte("[DONE]")
+
+func (e *chatEvents) Event(data []byte) Verdict {
+	if len(data) == 0 {
+		return Pass // a comment, or another field: keeps the connection alive
+	}
+	if bytes.Equal(data, doneMark) {
+		return Done
+	}
+	doc := root(data)
+	if !doc.IsObject(data) {
+		return Drop
+	}
+	verdict := Pass
+	choices := 0
+	var reported jsonscan.Value
+	for key, v := range jsonscan.MembersOf(data, doc) {
+		switch string(key) {
+		case "id":
+			if e.summary.ID == "" {
+				e.summary.ID = text(data, v)
+			}
+		case "model":
+			if e.summary.Model == "" {
+				e.summary.Model = text(data, v)
+			}
+		case "choices":
+			for c := range jsonscan.Elements(data, v) {
+				choices++
+				if e.choice(data, c) {
+					verdict = Content
+				}
+			}
+		case "usage":
+			if v.IsObject(data) {
+				reported = v
+			}
+		case "error":
+			if !v.IsNull(data) {
+				return Failed
+			}
+		}
+	}
+	if reported.Exists() {
+		e.summary.Usage = usage(data, reported)
+		if choices == 0 && e.hideUsage {
+			return Drop
+		}
+	}
+	return verdict
+}
+
+// choice notes a choice's progress and reports whether it carries content.
+func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
+	index := int64(0)
+	var finish jsonscan.Value
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch string(key) {
+		case "index":
+			index = integer(doc, m)
+		case "finish_reason":
+			finish = m
+		case "text":
+			content = content || m.End-m.Start > 2 && m.IsString(doc)
+		case "delta":
+			content = content || deltaHasContent(doc, m)
+		}
+	}
+	bit := uint64(1) << (index & 63)
+	e.seen |= bit
+	if finish.IsString(doc) {
+		e.finished |= bit
+		if e.summary.Finish == "" {
+			e.summary.Finish = text(doc, finish)
+		}
+	}
+	return content
+}
+
+func deltaHasContent(doc []byte, delta jsonscan.Value) bool {
+	for key, v := range jsonscan.MembersOf(doc, delta) {
+		if string(key) == "role" {
+			continue
+		}
+		switch raw := v.Of(doc); string(raw) {
+		case "null", `""`, "[]", "{}":
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+func (e *chatEvents) Complete() bool {
+	if e.seen == 0 || e.finished != e.seen {
+		return false
+	}
+	n := 0
+	for m := e.finished; m != 0; m &= m - 1 {
+		n++
+	}
+	return n >= min(e.choices, 64)
+}
+
+func (e *chatEvents) Terminator() []byte { return []byte("data: [DONE]\n\n") }
+func (e *chatEvents) HideUsage() bool    { return e.hideUsage }
+func (e *chatEvents) Summary() *Summary  { return &e.summary }
+
+// summarizeChat reads whole chat completions, completions and embeddings.
+func summarizeChat(body []byte) (s Summary) {
+	for key, v := range jsonscan.MembersOf(body, root(body)) {
+		switch string(key) {
+		case "id":
+			s.ID = text(body, v)
+		case "model":
+			s.Model = text(body, v)
+		case "usage":
+			s.Usage = usage(body, v)
+		case "choices":
+			for c := range jsonscan.Elements(body, v) {
+				s.Finish = text(body, jsonscan.Lookup(body, c, "finish_reason"))
+				break
+			}
+		}
+	}
+	return s
+}

@@ -1,0 +1,176 @@
+package routing
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/caddy-frontier/frontier/prompts"
+)
+
+// param is one parameter that a variant sets, or leaves out when value is nil.
+type param struct {
+	name  string
+	value []byte
+}
+
+func compileParams(v *Variant) []param {
+	var out []param
+	for name, raw := range v.Param {
+		var b bytes.Buffer
+		if json.Compact(&b, raw) != nil {
+			continue // Validate has refused it
+		}
+		out = append(out, param{name, b.Bytes()})
+	}
+	for _, name := range v.Unset {
+		out = append(out, param{name: name})
+	}
+	slices.SortFunc(out, func(a, b param) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// body is a request under construction: the call's own body, and what is
+// known to differ from it.
+type body struct {
+	call    *call.Call
+	edit    *jsonscan.Editor
+	changed map[string][]byte // parameters by name; a nil value: left out
+}
+
+func (b *body) set(name string, value []byte) {
+	b.edit.Set(name, value)
+	b.note(name, value)
+}
+
+func (b *body) unset(name string) {
+	if b.call.Object.Get(name).Exists() || b.changed[name] != nil {
+		b.edit.Delete(name)
+		b.note(name, nil)
+	}
+}
+
+func (b *body) note(name string, value []byte) {
+	if b.changed == nil {
+		b.changed = map[string][]byte{}
+	}
+	b.changed[name] = value
+}
+
+// get returns the value that is in force for a parameter, nil when there is none.
+func (b *body) get(name string) []byte {
+	if v, ok := b.changed[name]; ok {
+		return v
+	}
+	if v := b.call.Object.Get(name); v.Exists() {
+		return v.Of(b.call.Body)
+	}
+	return nil
+}
+
+// parameters applies, from the weakest to the strongest: the prompt version's
+// model config and response format, the request's own, the variant's.
+func (b *body) parameters(v *prompts.Version, params []param) {
+	if v != nil {
+		for name, value := range v.ModelConfig {
+			name := configName(b.call.Front, name)
+			if name == "" || slices.Contains(reserved, name) || b.call.Object.Get(name).Exists() {
+				continue
+			}
+			b.set(name, value)
+		}
+		if len(v.ResponseFormat) > 0 {
+			b.responseFormat(v)
+		}
+	}
+	for _, p := range params {
+		if p.value == nil {
+			b.unset(p.name)
+		} else {
+			b.set(p.name, p.value)
+		}
+	}
+}
+
+// configName translates MLflow's names of a model config to those of the front; "" drops it.
+func configName(front call.Front, name string) string {
+	switch name {
+	case "provider", "model_name", "extra_params":
+		return ""
+	case "stop_sequences":
+		return "stop"
+	case "max_tokens":
+		if front == call.Responses {
+			return "max_output_tokens"
+		}
+	}
+	return name
+}
+
+// responseFormat puts the prompt's JSON schema where the front has it, unless
+// the request brings its own.
+func (b *body) responseFormat(v *prompts.Version) {
+	switch b.call.Front {
+	case call.ChatCompletions:
+		if b.call.Object.Get("response_format").Exists() {
+			return
+		}
+		b.set("response_format", wrapSchema(v, `{"type":"json_schema","json_schema":{"name":`, `,"strict":true,"schema":`, `}}`))
+	case call.Responses:
+		if b.call.Object.Get("text").Exists() {
+			return
+		}
+		b.set("text", wrapSchema(v, `{"format":{"type":"json_schema","name":`, `,"strict":true,"schema":`, `}}`))
+	}
+}
+
+func wrapSchema(v *prompts.Version, before, between, after string) []byte {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(v.ResponseFormat, &kind)
+	switch kind.Type {
+	case "json_schema", "json_object", "text":
+		return v.ResponseFormat // already in the front's own form
+	}
+	name := strings.ReplaceAll(v.Name, ".", "_")
+	out := jsonscan.AppendQuoted([]byte(before), name)
+	out = append(append(out, between...), v.ResponseFormat...)
+	return append(out, after...)
+}
+
+// inForce describes the parameters of the request that was sent, for the trace.
+func (b *body) inForce() json.RawMessage {
+	if len(b.changed) == 0 {
+		return nil
+	}
+	out := []byte{'{'}
+	add := func(name string, value []byte) {
+		if value == nil || slices.Contains(reserved, name) || name == "stream_options" {
+			return
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(jsonscan.AppendQuoted(out, name), ':')
+		out = append(out, value...)
+	}
+	for i := range b.call.Object.Members {
+		m := &b.call.Object.Members[i]
+		if _, changed := b.changed[m.Key]; !changed && !m.IsArray(b.call.Body) && !m.IsObject(b.call.Body) {
+			add(m.Key, m.Of(b.call.Body))
+		}
+	}
+	names := make([]string, 0, len(b.changed))
+	for name := range b.changed {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		add(name, b.changed[name])
+	}
+	return append(out, '}')
+}

@@ -1,0 +1,294 @@
+package routing
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/caddy-frontier/frontier/prompts"
+	"github.com/caddy-frontier/frontier/routing/dialect"
+	"github.com/caddy-frontier/frontier/routing/upstream"
+)
+
+// plan is what the router decided for one call: the variants to try, in order,
+// or the one provider of a direct call. Requests are made when they are
+// wanted: usually only the first.
+type plan struct {
+	table   *Table
+	call    *call.Call
+	request *http.Request
+
+	route     *RouteState
+	order     []int // variants, as indices: the one drawn, then the fallback
+	unchanged bool  // no prompt was recognised: the messages stay as they are
+
+	provider   *Provider // of a direct call
+	prefix     string
+	model      string
+	site       string // the provider that the caller's own credential may go to, and no other
+	credential string // the caller's, when the last request carried it
+
+	first    *upstream.Target
+	prepared []prepared
+	buffers  [][]byte
+}
+
+// prepared is what the trace has to know of a target, if it is the one that answers.
+type prepared struct {
+	served      call.ServedPrompt
+	adjustments []string
+	body        *body
+}
+
+func (p *plan) use(variant int) {
+	p.order = append(p.order[:0], variant)
+	for _, f := range p.route.fallback {
+		if f != variant {
+			p.order = append(p.order, f)
+		}
+	}
+	p.call.Variant = p.route.variants[variant].Name
+}
+
+// release gives the requests' buffers back.
+func (p *plan) release() {
+	if p == nil {
+		return
+	}
+	for _, b := range p.buffers {
+		call.FreeBuffer(b)
+	}
+	p.buffers = nil
+}
+
+// prepare makes the i-th request; nil when there is none.
+func (p *plan) prepare(i int) (*upstream.Target, *call.Error) {
+	if i == 0 && p.first != nil {
+		return p.first, nil
+	}
+	var t *upstream.Target
+	var fail *call.Error
+	switch {
+	case p.route != nil && i < len(p.order):
+		t, fail = p.routed(p.route.variants[p.order[i]])
+	case p.route == nil && i == 0:
+		t, fail = p.direct()
+	}
+	if i == 0 {
+		p.first = t
+	}
+	return t, fail
+}
+
+// direct passes the call on as it is, but for the provider's name before the model's.
+func (p *plan) direct() (*upstream.Target, *call.Error) {
+	c := p.call
+	b := &body{call: c, edit: c.Object.Edit()}
+	if p.model != c.RequestedModel {
+		b.edit.Set("model", jsonscan.AppendQuoted(nil, p.model))
+	}
+	served, fail := p.prompt(b, nil)
+	if fail != nil {
+		return nil, fail
+	}
+	t := p.target(b, p.provider, p.prefix, p.model, upstream.Limits{})
+	p.prepared = append(p.prepared, prepared{served: served, body: b})
+	return t, nil
+}
+
+// routed makes the request of a variant.
+func (p *plan) routed(v *variant) (*upstream.Target, *call.Error) {
+	c := p.call
+	b := &body{call: c, edit: c.Object.Edit()}
+	if v.model != c.RequestedModel {
+		b.edit.Set("model", jsonscan.AppendQuoted(nil, v.model))
+	}
+	var served call.ServedPrompt
+	var version *prompts.Version
+	if !p.unchanged {
+		var fail *call.Error
+		if version, fail = p.version(v); fail != nil {
+			return nil, fail
+		}
+		if served, fail = p.prompt(b, version); fail != nil {
+			return nil, fail
+		}
+	}
+	b.parameters(version, v.params)
+	adjustments := b.adapt(v.family)
+	t := p.target(b, v.provider, v.prefix, v.model, v.limits.limits())
+	t.Variant = v.Name
+	p.prepared = append(p.prepared, prepared{served: served, adjustments: adjustments, body: b})
+	return t, nil
+}
+
+// version is the prompt version that a variant answers this call with; nil: none.
+func (p *plan) version(v *variant) (*prompts.Version, *call.Error) {
+	named := p.call.Prompt
+	if named.Name == "" {
+		if v.prompt == nil {
+			return nil, nil
+		}
+		return p.resolve(*v.prompt)
+	}
+	own := prompts.Reference{Name: named.Name, Version: named.Version, Alias: named.Alias}
+	if named.Pinned || v.prompt == nil {
+		return p.resolve(own)
+	}
+	if v.prompt.Name != named.Name && named.Source != call.Recognized && !p.bound(named.Name) {
+		return p.resolve(own) // a prompt that has nothing to do with what the route migrates
+	}
+	return p.resolve(*v.prompt)
+}
+
+func (p *plan) bound(prompt string) bool {
+	return slices.ContainsFunc(p.route.variants, func(v *variant) bool { return v.prompt != nil && v.prompt.Name == prompt })
+}
+
+func (p *plan) resolve(ref prompts.Reference) (*prompts.Version, *call.Error) {
+	v, err := p.table.resolve(ref)
+	if err != nil {
+		return nil, &call.Error{Status: http.StatusNotFound, Class: "prompt_not_found", Code: "prompt_not_found", Param: "prompt", Message: err.Error()}
+	}
+	return v, nil
+}
+
+// prompt renders the version into the request. Without a version, a prompt
+// that the call itself names is rendered: that is the whole of a direct call's prompting.
+func (p *plan) prompt(b *body, v *prompts.Version) (served call.ServedPrompt, fail *call.Error) {
+	named := p.call.Prompt
+	if v == nil {
+		if named.Name == "" || named.Source == call.Recognized {
+			return served, nil
+		}
+		if v, fail = p.resolve(prompts.Reference{Name: named.Name, Version: named.Version, Alias: named.Alias}); fail != nil {
+			return served, fail
+		}
+	}
+	if fail := prompts.Apply(p.call, v, b.edit); fail != nil {
+		return served, fail
+	}
+	source := named.Source
+	if named.Name == "" {
+		source = call.Bound
+	}
+	return call.ServedPrompt{Name: v.Name, Version: v.Version, Source: source}, nil
+}
+
+// key is the credential for a provider: one of its own, else the caller's if it may have it.
+func (p *plan) key(provider *Provider, name string) string {
+	p.credential = ""
+	keys := provider.client.Keys
+	switch {
+	case len(keys) == 1:
+		return keys[0]
+	case len(keys) > 1:
+		return keys[int(p.table.turn.Add(1)%uint64(len(keys)))]
+	case name == p.site && !provider.HasKey():
+		p.credential = call.Credential(p.request.Header)
+	}
+	return p.credential
+}
+
+// paths are the fronts' paths below a provider's base URL.
+var paths = map[call.Front]string{
+	call.ChatCompletions: "/chat/completions", call.Completions: "/completions", call.Embeddings: "/embeddings", call.Responses: "/responses",
+}
+
+func (p *plan) target(b *body, provider *Provider, prefix, model string, limits upstream.Limits) *upstream.Target {
+	c := p.call
+	hideUsage := false
+	if c.Stream && provider.client.StreamUsage && (c.Front == call.ChatCompletions || c.Front == call.Completions) {
+		hideUsage = b.askUsage()
+	}
+	t := &upstream.Target{Client: provider.client, Model: model, Limits: limits}
+	key := p.key(provider, prefix)
+	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[c.Front], Body: c.Body, Stream: c.Stream, Key: key, Header: p.forwarded()}
+	if c.Stream {
+		t.Request.Events = dialect.NewEvents(c.Front, b.choices(), hideUsage)
+	}
+	if b.edit.Changed() {
+		buf := b.edit.AppendTo(call.Buffer(len(c.Body) + 512))
+		p.buffers = append(p.buffers, buf)
+		t.Request.Body = buf
+	}
+	return t
+}
+
+// forwarded are the client's header fields that a provider of its dialect
+// understands. Those that say who is calling go only where the client's own credential goes.
+func (p *plan) forwarded() upstream.Fields {
+	var out upstream.Fields
+	add := func(name string) {
+		if v := p.request.Header.Get(name); v != "" {
+			out = append(out, upstream.Field{Name: name, Value: v})
+		}
+	}
+	add("OpenAI-Beta")
+	if p.credential != "" {
+		add("OpenAI-Organization")
+		add("OpenAI-Project")
+	}
+	return out
+}
+
+// askUsage asks for the usage of a stream; it reports whether the client did not.
+func (b *body) askUsage() (hide bool) {
+	doc := b.call.Body
+	v := b.call.Object.Get("stream_options")
+	if !v.IsObject(doc) {
+		b.edit.Set("stream_options", []byte(`{"include_usage":true}`))
+		return true
+	}
+	switch asked := jsonscan.Lookup(doc, v, "include_usage"); {
+	case !asked.Exists():
+		inner := strings.TrimSpace(string(doc[v.Start+1 : v.End-1]))
+		if inner != "" {
+			inner = "," + inner
+		}
+		b.edit.Set("stream_options", []byte(`{"include_usage":true`+inner+`}`))
+		return true
+	case string(asked.Of(doc)) == "true":
+		return false
+	default:
+		b.edit.Replace(asked, []byte("true"))
+		return true
+	}
+}
+
+// choices is the n in force.
+func (b *body) choices() int {
+	n := 0
+	for _, c := range b.get("n") {
+		if c < '0' || c > '9' || n > 1000 {
+			return 1
+		}
+		n = n*10 + int(c-'0')
+	}
+	return max(n, 1)
+}
+
+// targets is the plan in the form that the client of providers wants.
+func (p *plan) targets(i int) (*upstream.Target, error) {
+	t, fail := p.prepare(i)
+	if fail != nil {
+		return nil, fail
+	}
+	return t, nil
+}
+
+// answered notes for the trace which of the targets it was.
+func (p *plan) answered(t *upstream.Target) {
+	c := p.call
+	c.Provider, c.Model = t.Client.Name, t.Model
+	i := len(p.prepared) - 1 // targets are made only when those before have failed
+	c.Served, c.Adjustments, c.Sent = p.prepared[i].served, p.prepared[i].adjustments, p.prepared[i].body.inForce()
+	if p.route != nil && t.Variant != c.Variant {
+		c.Variant, c.Assignment = t.Variant, call.Fallback
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,259 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/price"
+	"github.com/caddy-frontier/frontier/routing/dialect"
+	"github.com/caddy-frontier/frontier/routing/upstream"
+)
+
+// Proxy takes an LLM API call to the provider that llm_router chose, and its
+// answer back. It is terminal for every path below /v1; other paths go on to the next handler.
+//
+// Nothing is sent to the client before the answer is certain: a plain answer
+// when all of it is there, a stream when its first content has come. Until
+// then a failure is answered by the next of the route's fallback variants, and
+// when there is none, by an error in the dialect of the call. A stream that
+// breaks off later ends with an error event and without its terminator.
+//
+// Header fields set on answers: `LLM-Model`, `LLM-Route`, `LLM-Variant`, `LLM-Prompt`, `LLM-Attempts`,
+// `LLM-Cost-USD` (of plain answers, when known), `LLM-Upstream-Request-ID`, `x-request-id` and `request-id` (the trace's id).
+type Proxy struct {
+	// The provider that other paths below /v1 than those which llm_router knows are passed through to.
+	// Without it they are answered with 404.
+	Provider string `json:"provider,omitempty"`
+
+	app         app
+	passthrough http.Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (Proxy) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.llm_proxy", New: func() caddy.Module { return new(Proxy) }}
+}
+
+// Provision finds the app.
+func (h *Proxy) Provision(ctx caddy.Context) (err error) {
+	if h.app, err = findApp(ctx, "llm_proxy"); err != nil || h.Provider == "" {
+		return err
+	}
+	if err := h.app.UseProvider(h.Provider); err != nil {
+		return err
+	}
+	h.passthrough = newPassthrough(func() *Provider { return h.app.Routing().Providers[h.Provider] })
+	return nil
+}
+
+func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	c, r, _, fail := call.Begin(w, r, h.app.MaxBody())
+	if c == nil {
+		return h.elsewhere(w, r, next)
+	}
+	if fail != nil {
+		c.Fail(w, fail)
+		return nil
+	}
+	switch c.Front {
+	case call.Models:
+		h.app.Routing().serveModels(w, c)
+		return nil
+	case call.Realtime:
+		c.Fail(w, &call.Error{
+			Status: http.StatusNotImplemented, Class: "not_implemented", Code: "not_implemented",
+			Message: "the realtime API is not available here: it is a WebSocket or WebRTC session, which cannot be routed call by call; connect to the provider itself",
+		})
+		return nil
+	case call.Other, call.Feedback:
+		if h.passthrough == nil || c.Front == call.Feedback {
+			c.Fail(w, unknownPath(r))
+			return nil
+		}
+		c.Provider, c.Assignment = h.Provider, call.Direct
+		c.SetIDs(w.Header())
+		h.passthrough.ServeHTTP(w, r)
+		return nil
+	}
+	p, ok := c.Plan.(*plan)
+	if !ok {
+		return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_proxy needs llm_router before it; the directive llm has both"))
+	}
+	x := upstream.Exchange{Targets: p.targets}
+	ans, err := x.Do(r.Context())
+	c.Attempts = x.Attempts
+	if err != nil {
+		p.fail(w, err)
+		return nil
+	}
+	defer ans.Close()
+	p.answered(ans.Target)
+	p.header(w.Header(), ans)
+	if ans.Stream == nil {
+		return p.whole(w, ans)
+	}
+	return p.stream(w, r, ans)
+}
+
+// header sets what is known before the body.
+func (p *plan) header(h http.Header, ans *upstream.Answer) {
+	c := p.call
+	c.SetIDs(h)
+	h["Llm-Model"] = []string{c.Provider + "/" + c.Model}
+	h["Llm-Attempts"] = []string{strconv.Itoa(len(c.Attempts))}
+	if c.Route != "" {
+		h["Llm-Route"] = []string{c.Route}
+		h["Llm-Variant"] = []string{c.Variant}
+	}
+	if c.Served.Name != "" {
+		h["Llm-Prompt"] = []string{c.Served.Name + "/" + strconv.Itoa(c.Served.Version)}
+	}
+	if id := c.Attempts[len(c.Attempts)-1].UpstreamRequestID; id != "" {
+		h["Llm-Upstream-Request-Id"] = []string{id}
+	}
+	for _, name := range passedOn {
+		if v := ans.Header.Get(name); v != "" {
+			h[name] = []string{v}
+		}
+	}
+	if p.credential != "" {
+		rateLimits(h, ans.Header)
+	}
+}
+
+// passedOn are a provider's header fields that mean something to the caller.
+var passedOn = []string{"Content-Type", "Openai-Version", "Openai-Processing-Ms"}
+
+// rateLimits passes on what concerns the caller's own account.
+func rateLimits(h http.Header, from upstream.Fields) {
+	for _, f := range from {
+		if len(f.Name) > 11 && strings.EqualFold(f.Name[:11], "x-ratelimit") {
+			h.Set(f.Name, f.Value)
+		}
+	}
+}
+
+// whole answers with a plain answer.
+func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
+	c := p.call
+	s := dialect.Summarize(c.Front, ans.Body)
+	p.summary(&s)
+	h := w.Header()
+	if c.Usage != nil {
+		u := price.Usage{Input: c.Usage.Input, Output: c.Usage.Output, CachedInput: c.Usage.CachedInput, CacheWriteInput: c.Usage.CacheWriteInput, Reasoning: c.Usage.Reasoning}
+		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, u); ok {
+			h["Llm-Cost-Usd"] = []string{strconv.FormatFloat(usd, 'f', -1, 64)}
+		}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(ans.Body))}
+	w.WriteHeader(ans.Status)
+	if _, err := w.Write(ans.Body); err != nil {
+		c.Status = call.StatusCancelled
+	}
+	return nil
+}
+
+func (p *plan) summary(s *dialect.Summary) {
+	c := p.call
+	c.Usage, c.Finish = s.Usage, s.Finish
+	c.Attempts[len(c.Attempts)-1].Usage = s.Usage
+	if c.Route == "" || p.table.state == nil || c.Assignment == call.Unrecognized || c.Assignment == call.Pinned {
+		return
+	}
+	p.table.state.conversations.put(c.Route, c.Conversation, c.Variant)
+	if c.Front == call.Responses {
+		p.table.state.conversations.put(c.Route, s.ID, c.Variant)
+	}
+}
+
+// stream passes the events on as they come, each with a flush.
+func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answer) error {
+	c := p.call
+	defer ans.Stream.Release()
+	h := w.Header()
+	h["Cache-Control"] = []string{"no-cache"}
+	h["X-Accel-Buffering"] = []string{"no"}
+	w.WriteHeader(ans.Status)
+	flush := http.NewResponseController(w)
+	c.FirstToken = time.Now()
+	last := &c.Attempts[len(c.Attempts)-1]
+	defer func() {
+		last.Duration = time.Since(last.Started)
+		p.summary(ans.Stream.Summary())
+	}()
+	for {
+		events, err := ans.Stream.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil && r.Context().Err() == nil {
+			p.broken(w, err, last)
+			_ = flush.Flush()
+			return nil
+		}
+		if err == nil {
+			_, err = w.Write(events)
+		}
+		if err == nil {
+			err = flush.Flush()
+		}
+		if err != nil {
+			c.Status = call.StatusCancelled
+			last.ErrorClass = string(upstream.Cancelled)
+			return nil
+		}
+	}
+}
+
+// broken ends a stream that broke off with one error event.
+func (p *plan) broken(w http.ResponseWriter, err error, last *call.Attempt) {
+	c := p.call
+	class := upstream.Cut
+	var f *upstream.Fault
+	if errors.As(err, &f) {
+		class = f.Class
+	}
+	c.Status, c.ErrorClass, c.Message = call.StatusCut, string(class), err.Error()
+	last.ErrorClass, last.Message = string(class), err.Error()
+	e := &call.Error{Status: http.StatusBadGateway, Code: "stream_" + string(class), Message: "the provider's answer broke off: " + err.Error()}
+	_, _ = w.Write(dialect.ErrorEvent(c.Front, e, c.ID))
+}
+
+// elsewhere handles paths that are not below /v1.
+func (h *Proxy) elsewhere(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.Method == http.MethodPost {
+		for _, path := range paths {
+			if strings.HasSuffix(r.URL.Path, path) {
+				c := &call.Call{}
+				c.Fail(w, &call.Error{
+					Status: http.StatusNotFound, Code: "not_found",
+					Message: fmt.Sprintf("there is nothing at %s; the base URL of the client must end in /v1, so that it asks for /v1%s", r.URL.Path, path),
+				})
+				return nil
+			}
+		}
+	}
+	return next.ServeHTTP(w, r)
+}
+
+func unknownPath(r *http.Request) *call.Error {
+	return &call.Error{
+		Status: http.StatusNotFound, Class: "not_found", Code: "not_found",
+		Message: fmt.Sprintf("there is no %s %s here; available are POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses and GET /v1/models", r.Method, r.URL.Path),
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Proxy)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Proxy)(nil)
+)

@@ -1,0 +1,186 @@
+package routing
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-frontier/frontier/internal/control"
+)
+
+// weightsPrefix is where weights set at run time are kept in the control store.
+const weightsPrefix = "routing/weights/"
+
+// saveEvery is how often the conversation table is written, when it changed.
+const saveEvery = time.Minute
+
+// Override is what an operator decided at run time: it holds, through reloads
+// and restarts, until the declared weights are changed.
+type Override struct {
+	Weights   map[string]float64 `json:"weights"`
+	Declared  map[string]float64 `json:"declared"` // what it overrode
+	ChangedAt time.Time          `json:"changed_at"`
+	Actor     string             `json:"actor,omitempty"`
+	Reason    string             `json:"reason,omitempty"`
+
+	revision uint64
+}
+
+// State is what routing knows beyond its configuration. It belongs to the data
+// directory and is shared by the configurations before and after a reload.
+type State struct {
+	store         *control.Store
+	log           *zap.Logger
+	file          string
+	conversations *conversations
+
+	mu        sync.Mutex
+	overrides map[string]Override
+	tables    map[*Table]struct{}
+
+	stop chan struct{}
+	done chan struct{}
+}
+
+// NewState reads the state from the control store, and the conversation table
+// from dir. Close stops its goroutine and saves the table.
+func NewState(store *control.Store, dir string, log *zap.Logger) (*State, error) {
+	s := &State{
+		store: store, log: log, file: filepath.Join(dir, "conversations"), conversations: newConversations(time.Now),
+		overrides: map[string]Override{}, tables: map[*Table]struct{}{}, stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	entries, err := store.List(weightsPrefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		var o Override
+		if err := json.Unmarshal(e.Value, &o); err != nil {
+			return nil, fmt.Errorf("reading the weights of %s: %w", e.Key, err)
+		}
+		o.revision = e.Revision
+		s.overrides[e.Key[len(weightsPrefix):]] = o
+	}
+	if err := s.conversations.load(s.file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		log.Warn("the conversation table could not be read: conversations under way may change their variant once", zap.Error(err))
+	}
+	go s.run() // ends with Close, which waits for it
+	return s, nil
+}
+
+func (s *State) run() {
+	defer close(s.done)
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	saved := -1
+	for {
+		select {
+		case <-s.stop:
+			s.save()
+			return
+		case <-tick.C:
+			if n := s.conversations.table.Len(); n != saved {
+				s.save()
+				saved = n
+			}
+		}
+	}
+}
+
+func (s *State) save() {
+	if err := s.conversations.save(s.file); err != nil {
+		s.log.Warn("the conversation table could not be saved", zap.Error(err))
+	}
+}
+
+// Close saves the conversation table and stops.
+func (s *State) Close() {
+	close(s.stop)
+	<-s.done
+}
+
+// attach puts the state in force for a configuration's table.
+func (s *State) attach(t *Table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tables[t] = struct{}{}
+	for _, r := range t.Routes {
+		o, ok := s.overrides[r.Name]
+		r.apply(o, ok, s.log)
+	}
+}
+
+func (s *State) detach(t *Table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tables, t)
+}
+
+// errStale means that the state has changed since the caller read it.
+var errStale = errors.New("the weights have changed since you read them")
+
+// setWeights persists new weights of a route, then puts them in force for the
+// next request. revision is the one they must have now; control.Any: whichever.
+func (s *State) setWeights(r *RouteState, o Override, revision uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if revision != control.Any && revision != s.overrides[r.Name].revision {
+		return errStale
+	}
+	value, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	o.revision, err = s.store.Commit(control.Change{Key: weightsPrefix + r.Name, Value: value, Expect: s.overrides[r.Name].revision})
+	if err != nil {
+		return err
+	}
+	s.overrides[r.Name] = o
+	for t := range s.tables {
+		if r := t.byName[r.Name]; r != nil {
+			r.apply(o, true, s.log)
+		}
+	}
+	return nil
+}
+
+// apply puts declared weights or those set at run time in force.
+func (r *RouteState) apply(o Override, set bool, log *zap.Logger) {
+	weights := r.declared
+	r.override.Store(nil)
+	if set {
+		w, err := r.Config.weights(o.Weights)
+		switch {
+		case err != nil:
+			log.Warn("weights set at run time do not fit the route any more; the declared ones are in force",
+				zap.String("route", r.Name), zap.Error(err))
+		case !maps.Equal(o.Declared, r.Config.named(r.declared)):
+			log.Info("the declared weights were changed: they replace those set at run time", zap.String("route", r.Name),
+				zap.Any("declared", r.Config.named(r.declared)), zap.Any("replaced", o.Weights))
+		default:
+			weights = w
+			r.override.Store(&o)
+			if !maps.Equal(o.Weights, o.Declared) {
+				log.Warn("weights set at run time are in force, not the declared ones; to keep them, declare them in the configuration",
+					zap.String("route", r.Name), zap.Any("weights", o.Weights), zap.Any("declared", o.Declared))
+			}
+		}
+	}
+	r.split.Store(newSplit(weights))
+}
+
+// named gives weights their variants' names, in percent.
+func (r *Route) named(weights []uint16) map[string]float64 {
+	m := make(map[string]float64, len(weights))
+	for i, v := range r.Variants {
+		m[v.Name] = float64(weights[i]) / 100
+	}
+	return m
+}

@@ -1,0 +1,381 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/routing/dialect"
+)
+
+// Request is one request to a provider.
+type Request struct {
+	Method string
+	Path   string // below the base URL, such as "/chat/completions"
+	Query  string // without the question mark
+	Header Fields // besides those that every request has
+	Key    string // "" sends none
+	Body   []byte // must not change until the exchange is over
+	Stream bool
+	Events dialect.Events // judges the events of a stream; nil for a whole answer
+}
+
+// Target is one way to get an answer: a request for a provider.
+type Target struct {
+	Client  *Client
+	Variant string // for the record
+	Model   string // for the record
+	Request Request
+	Limits  Limits
+}
+
+// Exchange gets one answer from the first of its targets that can give it.
+type Exchange struct {
+	// Targets returns the i-th way to get the answer, nil behind the last one.
+	// It is asked only when the ones before have failed.
+	Targets func(i int) (*Target, error)
+	// Attempts is what was tried, in order.
+	Attempts []call.Attempt
+}
+
+// Answer is what a provider answered, once that is certain. Close must be
+// called when it has been used.
+type Answer struct {
+	Target *Target
+	Status int
+	Header Fields
+	Body   []byte  // a whole answer, or an error status that is passed on
+	Stream *Stream // nil for a whole answer
+
+	attempt *attempt
+}
+
+// Close ends the exchange. The body must not be used afterwards.
+func (a *Answer) Close() {
+	a.attempt.end()
+	if a.Body != nil {
+		call.FreeBuffer(a.Body)
+		a.Body = nil
+	}
+}
+
+// Do tries the targets in turn. The error is a *Fault, that of the last
+// attempt, or what Targets returned.
+func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
+	start := time.Now()
+	var last *Fault
+	var deadline time.Time
+	for i := 0; ; i++ {
+		t, err := x.Targets(i)
+		if err != nil && last == nil {
+			return nil, err
+		}
+		if t == nil || err != nil {
+			return nil, last
+		}
+		limits := t.Limits.Over(t.Client.Limits)
+		if deadline.IsZero() {
+			deadline = start.Add(limits.Total)
+		}
+		for n := 1; ; n++ {
+			a, f := x.try(ctx, t, limits, deadline)
+			if f == nil {
+				return a, nil
+			}
+			last = f
+			if f.Class == Cancelled || f.Class == TotalTime {
+				return nil, f
+			}
+			if n >= limits.Attempts || !f.again() {
+				break
+			}
+		}
+		if !last.elsewhere() {
+			return nil, last
+		}
+	}
+}
+
+// again reports whether the same provider is asked once more.
+func (f *Fault) again() bool { return f.Class == Connect }
+
+// elsewhere reports whether another target may do better.
+func (f *Fault) elsewhere() bool {
+	if f.Class != StatusError {
+		return true
+	}
+	switch f.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	}
+	return f.Status >= 500
+}
+
+func (x *Exchange) try(ctx context.Context, t *Target, limits Limits, deadline time.Time) (*Answer, *Fault) {
+	at := &attempt{target: t, limits: limits, deadline: deadline, started: time.Now()}
+	ans, f := at.run(ctx)
+	record := call.Attempt{Provider: t.Client.Name, Model: t.Model, Variant: t.Variant, Started: at.started, Duration: time.Since(at.started)}
+	if at.resp != nil {
+		record.HTTPStatus = at.resp.status
+		record.UpstreamRequestID = requestID(at.resp.fields)
+	}
+	if f != nil {
+		at.end()
+		if ctx.Err() != nil {
+			f = fault(Cancelled, context.Cause(ctx))
+		}
+		record.ErrorClass, record.Message = string(f.Class), f.Error()
+		x.Attempts = append(x.Attempts, record)
+		return nil, f
+	}
+	if ans.Stream != nil {
+		record.FirstToken = record.Duration
+	}
+	x.Attempts = append(x.Attempts, record)
+	return ans, nil
+}
+
+func requestID(f Fields) string {
+	if id := f.Get("X-Request-Id"); id != "" {
+		return id
+	}
+	return f.Get("Request-Id")
+}
+
+// attempt is one request to one provider, from taking a connection to giving it back.
+type attempt struct {
+	target   *Target
+	limits   Limits
+	deadline time.Time // of the whole call
+	started  time.Time
+	cn       *conn
+	resp     *response
+	stop     func() bool // of the watch on the client's context
+	slot     bool
+	ended    bool
+}
+
+func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
+	c := a.target.Client
+	if f := a.connect(ctx); f != nil {
+		return nil, f
+	}
+	a.stop = context.AfterFunc(ctx, a.cn.close)
+	r := &a.target.Request
+	header := a.limits.Header
+	if header == 0 && r.Stream {
+		header = DefaultHeader
+	}
+	a.until(header)
+	if err := a.cn.send(r); err != nil && isTimeout(err) {
+		return nil, a.timeout(HeaderTime, err)
+	} else if err != nil && a.cn.reused {
+		return nil, fault(Connect, err)
+	} // otherwise an answer may be there all the same: a provider may refuse before it has read everything
+	resp, err := a.cn.receive()
+	switch {
+	case err == nil:
+	case isTimeout(err):
+		return nil, a.timeout(HeaderTime, err)
+	case errors.Is(err, errMalformed):
+		return nil, fault(BadResponse, err)
+	default:
+		return nil, fault(Connect, fmt.Errorf("%s closed the connection before it answered: %w", c.Name, err))
+	}
+	a.resp = resp
+	body, err := resp.decode()
+	if err != nil {
+		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: err}
+	}
+	isStream := strings.HasPrefix(resp.fields.Get("Content-Type"), "text/event-stream")
+	switch {
+	case resp.status >= 300 || resp.status < 200:
+		return nil, a.refused(body)
+	case r.Stream != isStream:
+		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: fmt.Errorf("content type %.80q", resp.fields.Get("Content-Type"))}
+	case isStream:
+		s := newStream(a, body)
+		if f := s.open(); f != nil {
+			return nil, f
+		}
+		return &Answer{Target: a.target, Status: resp.status, Header: resp.fields, Stream: s, attempt: a}, nil
+	}
+	whole, f := a.whole(body)
+	if f != nil {
+		return nil, f
+	}
+	return &Answer{Target: a.target, Status: resp.status, Header: resp.fields, Body: whole, attempt: a}, nil
+}
+
+func (a *attempt) connect(ctx context.Context) *Fault {
+	c := a.target.Client
+	if c.slots != nil {
+		select {
+		case c.slots <- struct{}{}:
+		default:
+			wait := time.NewTimer(a.limits.Connect)
+			defer wait.Stop()
+			select {
+			case c.slots <- struct{}{}:
+			case <-wait.C:
+				return fault(Connect, fmt.Errorf("all %d connections to %s are in use (max_conns_per_host)", c.MaxConns, c.Name))
+			case <-ctx.Done():
+				return fault(Cancelled, context.Cause(ctx))
+			}
+		}
+		a.slot = true
+	}
+	a.cn = c.take(a.started)
+	if a.cn != nil {
+		return nil
+	}
+	limit := min(a.limits.Connect, time.Until(a.deadline))
+	if limit <= 0 {
+		return a.timeout(TotalTime, context.DeadlineExceeded)
+	}
+	cn, err := c.dial(ctx, limit)
+	if err != nil {
+		return fault(Connect, fmt.Errorf("connecting to %s: %w", c.Name, err))
+	}
+	a.cn = cn
+	return nil
+}
+
+// until sets the deadline of the next reads and writes: limit from now (0:
+// none), and never later than the call's.
+func (a *attempt) until(limit time.Duration) {
+	d := a.deadline
+	if limit > 0 {
+		if t := time.Now().Add(limit); t.Before(d) {
+			d = t
+		}
+	}
+	_ = a.cn.raw.SetDeadline(d)
+}
+
+// timeout is the fault of a deadline that has passed: the call's, or that of the phase.
+func (a *attempt) timeout(class Class, err error) *Fault {
+	if !time.Now().Before(a.deadline) {
+		return fault(TotalTime, fmt.Errorf("no answer within %s: %w", a.limits.Total, err))
+	}
+	return fault(class, err)
+}
+
+// whole reads an answer to its end.
+func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
+	a.until(0)
+	size := 0
+	if a.resp.length > 0 && a.resp.length <= a.target.Client.MaxResponse {
+		size = int(min(a.resp.length, 1<<20)) + 1
+	}
+	buf, err := readAll(body, call.Buffer(size), a.target.Client.MaxResponse)
+	switch {
+	case err == nil:
+	case isTimeout(err):
+		return nil, a.timeout(Stall, err)
+	case errors.Is(err, errTooLarge):
+		return nil, &Fault{Class: TooLarge, Status: a.resp.status, Err: err}
+	default:
+		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: err}
+	}
+	if !dialect.LooksLikeJSON(buf) {
+		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: errors.New("the answer is not a JSON object")}
+	}
+	return buf, nil
+}
+
+// refused reads the body of an error status.
+func (a *attempt) refused(body io.Reader) *Fault {
+	a.until(10 * time.Second)
+	buf, err := readAll(body, nil, 1<<20)
+	if err != nil {
+		a.resp.keep = false
+	}
+	return &Fault{Class: StatusError, Status: a.resp.status, Header: a.resp.fields, Body: buf}
+}
+
+var errTooLarge = errors.New("the answer is larger than max_response")
+
+func readAll(r io.Reader, buf []byte, limit int64) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			grown := call.Buffer(max(2*cap(buf), 4096))
+			grown = append(grown, buf...)
+			call.FreeBuffer(buf)
+			buf = grown
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if int64(len(buf)) > limit {
+			return buf, errTooLarge
+		}
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
+
+// end gives the connection back if it is in order, else closes it.
+func (a *attempt) end() {
+	if a.ended {
+		return
+	}
+	a.ended = true
+	if a.slot {
+		defer func() { <-a.target.Client.slots }()
+	}
+	if a.cn == nil {
+		return
+	}
+	inTime := a.stop == nil || a.stop()
+	switch {
+	case !inTime || a.resp == nil || !a.resp.keep:
+		a.cn.close()
+	case a.resp.done && a.cn.br.Buffered() == 0:
+		a.target.Client.put(a.cn, time.Now())
+	case a.resp.done:
+		a.cn.close() // junk behind the answer
+	default:
+		a.drain()
+	}
+}
+
+// drain waits, off the request's path, for the last bytes of an answer of
+// which all that matters has been read, so that the connection can be kept.
+// The goroutine ends within a second.
+func (a *attempt) drain() {
+	c, cn, resp := a.target.Client, a.cn, a.resp
+	rest := func() bool {
+		var b [512]byte
+		for range 16 {
+			if _, err := resp.Read(b[:]); err != nil {
+				return errors.Is(err, io.EOF) && resp.keep && cn.br.Buffered() == 0
+			}
+			if resp.done {
+				return cn.br.Buffered() == 0
+			}
+		}
+		return false
+	}
+	finish := func() {
+		_ = cn.raw.SetDeadline(time.Now().Add(time.Second))
+		if rest() {
+			c.put(cn, time.Now())
+		} else {
+			cn.close()
+		}
+	}
+	if cn.br.Buffered() > 0 {
+		finish()
+		return
+	}
+	go finish()
+}

@@ -1,0 +1,239 @@
+package upstream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/routing/dialect"
+)
+
+// maxEvent bounds one event of a stream.
+const maxEvent = 8 << 20
+
+// afterFinish is how long is waited for usage and the terminator once every
+// choice has its finish reason.
+const afterFinish = 2 * time.Second
+
+// Stream is an answer that comes in events. It is used by one goroutine.
+type Stream struct {
+	a      *attempt
+	body   io.Reader
+	events dialect.Events
+	buf    []byte
+	out    int // buf[out:kept] is ready for the client
+	kept   int
+	parsed int // buf[kept:parsed] is dropped, buf[parsed:] is not looked at yet
+	line   int // where the search for the end of the next event's line goes on
+	total  int64
+	done   bool // the terminator has been seen
+	err    error
+	data   []byte // of an event with several data lines
+}
+
+func newStream(a *attempt, body io.Reader) *Stream {
+	return &Stream{a: a, body: body, events: a.target.Request.Events, buf: call.Buffer(0)}
+}
+
+// open reads until the first event that carries content. What came before it
+// is kept and is part of the first Next.
+func (s *Stream) open() *Fault {
+	first := time.Now().Add(s.a.limits.FirstToken)
+	for {
+		content := s.parse()
+		if content || s.done {
+			return nil
+		}
+		if s.err == nil {
+			s.fill(time.Until(first))
+		}
+		if s.err == nil {
+			continue
+		}
+		if errors.Is(s.err, io.EOF) {
+			if s.events.Complete() {
+				return nil
+			}
+			return fault(Cut, errors.New("the stream ended before its first content"))
+		}
+		var f *Fault
+		if errors.As(s.err, &f) {
+			return f
+		}
+		if isTimeout(s.err) {
+			return s.a.timeout(FirstToken, fmt.Errorf("no content within %s", s.a.limits.FirstToken))
+		}
+		return fault(Cut, s.err)
+	}
+}
+
+// Next returns the next run of complete events, to be passed on as they are;
+// it is valid until the next call. The error is io.EOF when the stream ended
+// as it should, else a *Fault.
+func (s *Stream) Next() ([]byte, error) {
+	for {
+		if s.out < s.kept {
+			run := s.buf[s.out:s.kept]
+			s.out = s.kept
+			return run, nil
+		}
+		if s.done {
+			return nil, io.EOF
+		}
+		if s.err != nil {
+			return s.ending()
+		}
+		limit := s.a.limits.Idle
+		if s.events.Complete() {
+			limit = min(limit, afterFinish)
+		}
+		s.fill(limit)
+		s.parse()
+	}
+}
+
+// ending turns the end of the input into the end of the stream.
+func (s *Stream) ending() ([]byte, error) {
+	if s.events.Complete() {
+		s.done = true
+		s.a.resp.keep = s.a.resp.keep && s.a.resp.done
+		if t := s.events.Terminator(); len(t) > 0 {
+			return t, nil
+		}
+		return nil, io.EOF
+	}
+	var f *Fault
+	switch {
+	case errors.As(s.err, &f):
+		return nil, f
+	case errors.Is(s.err, io.EOF):
+		return nil, fault(Cut, errors.New("the provider ended the stream before it was complete"))
+	case isTimeout(s.err):
+		return nil, s.a.timeout(Stall, fmt.Errorf("no event within %s", s.a.limits.Idle))
+	}
+	return nil, fault(Cut, s.err)
+}
+
+// Summary is what the stream has said of itself so far.
+func (s *Stream) Summary() *dialect.Summary { return s.events.Summary() }
+
+// Release gives the buffer back.
+func (s *Stream) Release() {
+	call.FreeBuffer(s.buf)
+	s.buf = nil
+}
+
+// fill reads once, for at most limit.
+func (s *Stream) fill(limit time.Duration) {
+	if s.out == s.kept {
+		// All that is kept has been handed out: move the rest to the front.
+		n := copy(s.buf, s.buf[s.parsed:])
+		s.line -= s.parsed
+		s.buf, s.out, s.kept, s.parsed = s.buf[:n], 0, 0, 0
+	}
+	if len(s.buf) == cap(s.buf) {
+		if len(s.buf)-s.parsed >= maxEvent {
+			s.err = &Fault{Class: BadResponse, Err: fmt.Errorf("an event larger than %d bytes", maxEvent)}
+			return
+		}
+		grown := append(call.Buffer(2*cap(s.buf)), s.buf...)
+		call.FreeBuffer(s.buf)
+		s.buf = grown
+	}
+	s.a.until(max(limit, time.Nanosecond))
+	n, err := s.body.Read(s.buf[len(s.buf):cap(s.buf)])
+	s.buf = s.buf[:len(s.buf)+n]
+	s.total += int64(n)
+	if s.total > s.a.target.Client.MaxResponse {
+		err = &Fault{Class: TooLarge, Err: errTooLarge}
+	}
+	if err != nil && (n == 0 || !errors.Is(err, io.EOF)) {
+		s.err = err
+	}
+}
+
+// parse looks at every complete event in the buffer and keeps those that are
+// meant for the client. It reports whether one of them carried content.
+func (s *Stream) parse() (content bool) {
+	for !s.done {
+		end, data, ok := s.event()
+		if !ok {
+			return content
+		}
+		event := s.buf[s.parsed:end]
+		s.parsed, s.line = end, end
+		verdict := s.events.Event(data)
+		switch verdict {
+		case dialect.Drop:
+			continue
+		case dialect.Failed:
+			s.err = &Fault{Class: Cut, Err: errors.New("the provider sent an error event"), Body: bytes.Clone(data)}
+			return content
+		case dialect.Content:
+			content = true
+		case dialect.Done:
+			s.done = true
+		}
+		s.keep(event, data)
+	}
+	return content
+}
+
+var usageNull = []byte(`,"usage":null`)
+
+// keep moves the event behind those that are kept already.
+func (s *Stream) keep(event, data []byte) {
+	if s.events.HideUsage() && len(data) > 0 {
+		if at := bytes.LastIndex(event, usageNull); at >= 0 {
+			s.kept += copy(s.buf[s.kept:], event[:at])
+			event = event[at+len(usageNull):]
+		}
+	}
+	if at := s.parsed - len(event); at == s.kept {
+		s.kept = s.parsed
+		return
+	}
+	s.kept += copy(s.buf[s.kept:], event)
+}
+
+// event finds the next complete event: where it ends, and its data (the
+// standard's field of that name; several are joined by line feeds).
+func (s *Stream) event() (end int, data []byte, ok bool) {
+	at := s.parsed
+	lines := 0
+	for {
+		from := max(at, s.line)
+		n := bytes.IndexByte(s.buf[from:], '\n')
+		if n < 0 {
+			s.line = len(s.buf)
+			return 0, nil, false
+		}
+		eol := from + n
+		line := s.buf[at:eol]
+		if len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		at = eol + 1
+		if len(line) == 0 {
+			return at, data, true
+		}
+		value, is := bytes.CutPrefix(line, []byte("data:"))
+		if !is {
+			continue
+		}
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch lines++; lines {
+		case 1:
+			data = value
+		case 2:
+			s.data = append(append(append(s.data[:0], data...), '\n'), value...)
+			data = s.data
+		default:
+			s.data = append(append(s.data, '\n'), value...)
+			data = s.data
+		}
+	}
+}
