@@ -5,6 +5,7 @@ package routing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing/upstream"
@@ -37,19 +39,27 @@ type Timeouts struct {
 }
 
 func (t Timeouts) validate() error {
-	for name, d := range map[string]caddy.Duration{
-		"connect_timeout": t.ConnectTimeout, "header_timeout": t.HeaderTimeout, "first_token_timeout": t.FirstTokenTimeout,
-		"idle_timeout": t.IdleTimeout, "timeout": t.Timeout,
+	for _, o := range []struct {
+		name  string
+		value caddy.Duration
+	}{
+		{"connect_timeout", t.ConnectTimeout},
+		{"header_timeout", t.HeaderTimeout},
+		{"first_token_timeout", t.FirstTokenTimeout},
+		{"idle_timeout", t.IdleTimeout},
+		{"timeout", t.Timeout},
 	} {
-		if d < 0 {
-			return fmt.Errorf("%s %s is negative; want a duration such as 30s", name, time.Duration(d))
+		if o.value < 0 {
+			return wrong(o.name, "%s %s: want a duration above zero, such as 500ms, 30s, 2m or 7d", o.name, time.Duration(o.value))
 		}
 	}
-	if t.Attempts < 0 || t.Attempts > 10 {
-		return fmt.Errorf("attempts %d: want 1 to 10", t.Attempts)
+	if t.Attempts < 0 || t.Attempts > maxAttempts {
+		return wrong("attempts", "attempts %d: want a whole number from 1 to %d", t.Attempts, maxAttempts)
 	}
 	return nil
 }
+
+const maxAttempts = 10
 
 func (t Timeouts) limits() upstream.Limits {
 	return upstream.Limits{
@@ -113,49 +123,91 @@ var reserved = []string{"model", "messages", "input", "prompt", "stream"}
 
 var routeName = regexp.MustCompile(`^[a-zA-Z0-9_.:-]+$`)
 
-// Validate checks the route but for its variants' own options.
-func (r *Route) Validate(name string) error {
-	if !routeName.MatchString(name) {
-		return fmt.Errorf("route %q: want a name of letters, digits and _ . : -", name)
-	}
-	if len(r.Variants) == 0 {
-		return fmt.Errorf("route %q has no variant; add one such as: variant stable openai/gpt-4o", name)
-	}
-	var names []string
-	for _, v := range r.Variants {
-		if v.Name == "" {
-			return fmt.Errorf("route %q: a variant has no name", name)
-		}
-		if slices.Contains(names, v.Name) {
-			return fmt.Errorf("route %q: variant %q is declared twice", name, v.Name)
-		}
-		names = append(names, v.Name)
-	}
-	for i, f := range r.Fallback {
-		if !slices.Contains(names, f) {
-			return fmt.Errorf("route %q: fallback %q is not one of its variants: %s", name, f, strings.Join(names, ", "))
-		}
-		if slices.Contains(r.Fallback[:i], f) {
-			return fmt.Errorf("route %q: fallback %q is named twice", name, f)
-		}
-	}
-	if err := oneOf(name, "sticky", r.Sticky, "session", "user", "key", "conversation", "request"); err != nil {
-		return err
-	}
-	if err := oneOf(name, "unrecognized", r.Unrecognized, "stable", "weighted", "reject"); err != nil {
-		return err
-	}
-	if _, err := r.declared(name); err != nil {
-		return err
+// Validate checks the route with its variants. Errors are of type
+// *ConfigError.
+func (r *Route) Validate(name string, providers map[string]*Provider) error {
+	if err := r.validate(name, providers); err != nil {
+		return within("route", name, err)
 	}
 	return nil
 }
 
-func oneOf(route, option, value string, allowed ...string) error {
+func (r *Route) validate(name string, providers map[string]*Provider) error {
+	if !routeName.MatchString(name) {
+		return errors.New("want a name of letters, digits and _ . : -")
+	}
+	if r == nil || len(r.Variants) == 0 {
+		return errors.New("no variant; add one such as: variant stable openai/gpt-4o")
+	}
+	var names []string
+	for i, v := range r.Variants {
+		if v == nil || v.Name == "" {
+			return fmt.Errorf("variant %d of %d has no name; give it one, such as stable", i+1, len(r.Variants))
+		}
+		if slices.Contains(names, v.Name) {
+			return within("variant", v.Name, errors.New("declared twice; give each a name of its own"))
+		}
+		names = append(names, v.Name)
+	}
+	for _, v := range r.Variants {
+		if err := v.validate(providers); err != nil {
+			return within("variant", v.Name, err)
+		}
+	}
+	for i, f := range r.Fallback {
+		if !slices.Contains(names, f) {
+			return wrong("fallback", "fallback %q is not one of its variants; want one of: %s", f, strings.Join(names, ", "))
+		}
+		if slices.Contains(r.Fallback[:i], f) {
+			return wrong("fallback", "fallback %q is named twice; remove one", f)
+		}
+	}
+	if err := oneOf("sticky", r.Sticky, "session", "user", "key", "conversation", "request"); err != nil {
+		return err
+	}
+	if err := oneOf("unrecognized", r.Unrecognized, "stable", "weighted", "reject"); err != nil {
+		return err
+	}
+	if err := r.Match.validate(); err != nil {
+		return err
+	}
+	_, err := r.declared()
+	return err
+}
+
+func oneOf(option, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("route %q: %s %q: want one of %s", route, option, value, strings.Join(allowed, ", "))
+	return wrong(option, "%s %q: want one of: %s", option, value, strings.Join(allowed, ", "))
+}
+
+func (m *Match) validate() error {
+	if m == nil {
+		return nil
+	}
+	for i, model := range m.Model {
+		if model == "" {
+			return wrong("match model ", "match model %q: want a model's name, such as gpt-4", model)
+		}
+		if slices.Contains(m.Model[:i], model) {
+			return wrong("match model "+model, "match model %q is there twice; remove one", model)
+		}
+	}
+	for i, p := range m.Prompt {
+		if ref, err := prompts.ParseReference(p); err != nil || ref.Name != p {
+			return wrong("match prompt "+p, "match prompt %q: want a prompt's name alone, without version and alias: letters, digits and _ . -", p)
+		}
+		if slices.Contains(m.Prompt[:i], p) {
+			return wrong("match prompt "+p, "match prompt %q is there twice; remove one", p)
+		}
+	}
+	for field := range m.Header {
+		if !httpguts.ValidHeaderFieldName(field) {
+			return wrong("match header "+field, "match header %q: not a header field; want one such as X-Team", field)
+		}
+	}
+	return nil
 }
 
 // Provider is the first part of the model, the name of its provider.
@@ -164,44 +216,57 @@ func (v *Variant) Provider() string {
 	return p
 }
 
-// Validate checks the variant's own options.
-func (v *Variant) Validate(providers map[string]*Provider) error {
+func (v *Variant) validate(providers map[string]*Provider) error {
 	provider, model, ok := strings.Cut(v.Model, "/")
 	if !ok || provider == "" || model == "" {
 		return fmt.Errorf("model %q: want provider/model-id, such as openai/gpt-4o", v.Model)
 	}
-	if providers[provider] == nil && !IsPreset(provider) {
+	if _, declared := providers[provider]; !declared && !IsPreset(provider) {
 		return fmt.Errorf("model %q: there is no provider %q; declare it with: provider %s { base_url … }", v.Model, provider, provider)
 	}
-	if err := v.CheckWeight(); err != nil {
-		return err
+	if v.Weight != nil {
+		if err := checkWeight(*v.Weight); err != nil {
+			return wrong("weight", "%w", err)
+		}
 	}
 	if v.Prompt != "" {
 		if _, err := prompts.ParseReference(v.Prompt); err != nil {
-			return err
+			return wrong("prompt", "prompt %w", err)
 		}
 	}
-	for k, raw := range v.Param {
-		if slices.Contains(reserved, k) {
-			return fmt.Errorf("param %s: not a parameter; a variant sets model and prompt by its own options", k)
+	for _, k := range sortedKeys(v.Param) {
+		if err := checkParam(k); err != nil {
+			return err
 		}
-		if !json.Valid(raw) {
-			return fmt.Errorf("param %s: %s is not JSON", k, raw)
+		if !json.Valid(v.Param[k]) {
+			return wrong("param "+k, "param %s: %s is not JSON; quote texts", k, v.Param[k])
 		}
 		if slices.Contains(v.Unset, k) {
-			return fmt.Errorf("param %s is both set and unset", k)
+			return wrong("param "+k, "param %s is both set and unset; keep one", k)
 		}
 	}
 	for _, k := range v.Unset {
-		if slices.Contains(reserved, k) {
-			return fmt.Errorf("param %s: not a parameter", k)
+		if err := checkParam(k); err != nil {
+			return err
 		}
 	}
 	return v.Timeouts.validate()
 }
 
+func checkParam(name string) error {
+	switch {
+	case name == "":
+		return wrong("param ", "param %q: want a field of the request's JSON, such as temperature", name)
+	case name == "model" || name == "prompt":
+		return wrong("param "+name, "param %s: not a parameter; the variant has its %s by itself", name, name)
+	case slices.Contains(reserved, name):
+		return wrong("param "+name, "param %s: not a parameter; it belongs to each request, remove it", name)
+	}
+	return nil
+}
+
 // declared returns the weights of the configuration in hundredths of a percent.
-func (r *Route) declared(name string) ([]uint16, error) {
+func (r *Route) declared() ([]uint16, error) {
 	given := make(map[string]float64, len(r.Variants))
 	for _, v := range r.Variants {
 		if v.Weight != nil {
@@ -212,18 +277,14 @@ func (r *Route) declared(name string) ([]uint16, error) {
 		if len(r.Variants) == 1 {
 			return []uint16{hundred}, nil
 		}
-		return nil, fmt.Errorf("route %q has %d variants without weights; give each a weight, such as: weight 80%%", name, len(r.Variants))
+		return nil, fmt.Errorf("%d variants without weights; give each a weight, such as: weight 80%%", len(r.Variants))
 	}
 	for _, v := range r.Variants {
 		if v.Weight == nil {
-			return nil, fmt.Errorf("route %q: variant %q has no weight, while others have; give each one, 0%% too", name, v.Name)
+			return nil, within("variant", v.Name, errors.New("no weight, while others have one; give each a weight, 0% too"))
 		}
 	}
-	w, err := r.weights(given)
-	if err != nil {
-		return nil, fmt.Errorf("route %q: %w", name, err)
-	}
-	return w, nil
+	return r.weights(given)
 }
 
 // weights checks that given names every variant, with percents of at most two
@@ -249,29 +310,50 @@ func (r *Route) weights(given map[string]float64) ([]uint16, error) {
 		}
 	}
 	if sum != hundred {
-		return nil, fmt.Errorf("weights sum to %s, want 100", percent(sum))
+		each := make([]string, len(out))
+		for i, v := range r.Variants {
+			each[i] = v.Name + " " + percent(int(out[i]))
+		}
+		return nil, fmt.Errorf("weights sum to %s, want 100: %s", percent(sum), strings.Join(each, ", "))
 	}
 	return out, nil
 }
 
-// CheckWeight checks the weight by itself.
-func (v *Variant) CheckWeight() error {
-	if v.Weight == nil {
-		return nil
-	}
-	return checkWeight(*v.Weight)
-}
-
 func checkWeight(w float64) error {
 	if math.IsNaN(w) || w < 0 || w > 100 {
-		return fmt.Errorf("weight %v is not between 0 and 100", w)
+		return fmt.Errorf("weight %v: want a percentage from 0 to 100", w)
 	}
 	if math.Abs(w*100-math.Round(w*100)) > 1e-6 {
-		return fmt.Errorf("weight %v has more than two decimals; the smallest step is 0.01", w)
+		return fmt.Errorf("weight %v: want at most two decimals, such as %.2f", w, w)
 	}
 	return nil
 }
 
 func percent(hundredths int) string {
 	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", float64(hundredths)/100), "0"), ".")
+}
+
+// ConfigError is a mistake in the configuration. Path says what it is about,
+// outermost first, such as "route sentiment", "variant stable", "weight", so
+// that who has read the configuration from a file can name the line.
+type ConfigError struct {
+	Path []string
+	Err  error
+}
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// wrong makes an error about an option.
+func wrong(option, format string, args ...any) error {
+	return &ConfigError{Path: []string{option}, Err: fmt.Errorf(format, args...)}
+}
+
+// within says of which provider, route or variant an error is.
+func within(kind, name string, err error) error {
+	path := []string{kind + " " + name}
+	if inner, ok := errors.AsType[*ConfigError](err); ok {
+		path = append(path, inner.Path...)
+	}
+	return &ConfigError{Path: path, Err: fmt.Errorf("%s %q: %w", kind, name, err)}
 }

@@ -1,13 +1,17 @@
 package routing
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/routing/upstream"
@@ -69,14 +73,21 @@ func IsPreset(name string) bool {
 	return ok
 }
 
-// Provision completes the provider from its preset, resolves its secrets and
-// makes its client. It connects to nothing.
-func (p *Provider) Provision(name string) error {
-	fail := func(format string, args ...any) error {
-		return fmt.Errorf("provider %q: %w", name, fmt.Errorf(format, args...))
+// Validate checks the provider without looking at the environment. Errors are
+// of type *ConfigError.
+func (p *Provider) Validate(name string) error {
+	if err := p.validate(name); err != nil {
+		return within("provider", name, err)
 	}
+	return nil
+}
+
+func (p *Provider) validate(name string) error {
 	if name == "" || strings.ContainsAny(name, "/@ ") {
-		return fail("want a name without slash, @ and space")
+		return errors.New("want a name without slash, @ and space")
+	}
+	if p == nil {
+		p = new(Provider)
 	}
 	dialect := p.Dialect
 	if dialect == "" && slices.Contains(laterDialects, name) && p.BaseURL == "" {
@@ -85,26 +96,91 @@ func (p *Provider) Provision(name string) error {
 	switch {
 	case dialect == "" || dialect == "openai":
 	case slices.Contains(laterDialects, dialect):
-		return fail("dialect %q is not available yet; %s also answers in OpenAI's: set dialect openai and a base_url", dialect, name)
+		return wrong("dialect", "dialect %q is not available in this version yet; want: dialect openai, with a base_url that answers in it", dialect)
 	default:
-		return fail("unknown dialect %q: want openai", dialect)
+		return wrong("dialect", "dialect %q: want openai", dialect)
 	}
-	url, known := p.BaseURL, presets[name]
-	if url == "" {
-		url = known.url
+	if p.BaseURL == "" && presets[name].url == "" {
+		return fmt.Errorf("no base_url; add one such as: base_url http://127.0.0.1:8000/v1 (%s need none)", strings.Join(sortedKeys(presets), ", "))
 	}
-	if url == "" {
-		return fail("no base_url; add one such as: base_url http://127.0.0.1:8000/v1 (built-in names: openai, openrouter, ollama, vllm)")
+	if err := checkURL(p.BaseURL); err != nil {
+		return err
 	}
-	repl := caddy.NewReplacer()
+	if slices.ContainsFunc(p.APIKey, func(k string) bool { return strings.TrimSpace(k) == "" }) {
+		return wrong("api_key", "api_key: a key is empty; want one such as {env.NAME} or {file.path}")
+	}
+	if slices.Contains(p.Models, "") {
+		return wrong("models", "models: a name is empty; remove it")
+	}
+	for _, k := range sortedKeys(p.Header) {
+		if !httpguts.ValidHeaderFieldName(k) {
+			return wrong("header "+k, "header %q: not a header field; want one such as X-Team", k)
+		}
+		if strings.TrimSpace(p.Header[k]) == "" {
+			return wrong("header "+k, "header %s: the value is empty; give it one or remove it", k)
+		}
+		if strings.ContainsAny(p.Header[k], "\r\n") {
+			return wrong("header "+k, "header %s: line breaks are not allowed", k)
+		}
+	}
+	if err := p.Timeouts.validate(); err != nil {
+		return err
+	}
+	if p.MaxResponse < 0 {
+		return wrong("max_response", "max_response %d: want a size above zero", p.MaxResponse)
+	}
+	if p.MaxConnsPerHost < 0 {
+		return wrong("max_conns_per_host", "max_conns_per_host %d: want a whole number above zero", p.MaxConnsPerHost)
+	}
+	for _, id := range sortedKeys(p.Price) {
+		if err := p.Price[id].override(name, id).Validate(); err != nil {
+			return wrong("price "+id, "price: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkURL checks a base URL as far as it can be known before placeholders are resolved.
+func checkURL(s string) error {
+	if s == "" || strings.Contains(s, "{") {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil { // its text would show credentials in the URL
+		return wrong("base_url", "base_url: not a URL; want one such as https://llm.example.com/v1")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return wrong("base_url", "base_url %q: want a URL such as https://llm.example.com/v1", u.Redacted())
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return wrong("base_url", "base_url: want no user, query or fragment; keys belong to api_key and header")
+	}
+	return nil
+}
+
+// Provision completes the provider from its preset, resolves its secrets and
+// makes its client. It connects to nothing.
+func (p *Provider) Provision(name string) error {
+	if err := p.Validate(name); err != nil {
+		return err
+	}
+	if err := p.provision(name); err != nil {
+		return within("provider", name, err)
+	}
+	return nil
+}
+
+func (p *Provider) provision(name string) error {
+	known := presets[name]
+	base, err := resolve(cmp.Or(p.BaseURL, known.url))
+	if err != nil {
+		return wrong("base_url", "base_url: %w", err)
+	}
 	var keys []string
 	for _, k := range p.APIKey {
-		key, err := repl.ReplaceOrErr(k, true, true)
+		key, err := resolve(k)
 		if err != nil {
-			return fail("api_key: %w", err)
-		}
-		if key = strings.TrimSpace(key); key == "" {
-			return fail("api_key %s is empty", k)
+			return wrong("api_key", "api_key: %w", err)
 		}
 		keys = append(keys, key)
 	}
@@ -113,40 +189,40 @@ func (p *Provider) Provision(name string) error {
 			keys = append(keys, key)
 		}
 	}
+	for _, key := range keys {
+		if !httpguts.ValidHeaderFieldValue(key) {
+			return wrong("api_key", "api_key: a key has a line break or another control character in it")
+		}
+	}
 	header := http.Header{}
 	for k, v := range p.Header {
-		value, err := repl.ReplaceOrErr(v, true, true)
+		value, err := resolve(v)
 		if err != nil {
-			return fail("header %s: %w", k, err)
+			return wrong("header "+k, "header %s: %w", k, err)
 		}
-		if strings.ContainsAny(k+value, "\r\n") {
-			return fail("header %s: line breaks are not allowed", k)
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return wrong("header "+k, "header %s: line breaks are not allowed", k)
 		}
 		header.Set(k, value)
 	}
-	if err := p.Timeouts.validate(); err != nil {
-		return fail("%w", err)
-	}
-	if p.MaxResponse < 0 || p.MaxConnsPerHost < 0 {
-		return fail("max_response and max_conns_per_host cannot be negative")
-	}
-	url, err := repl.ReplaceOrErr(url, true, true)
-	if err != nil {
-		return fail("base_url: %w", err)
-	}
 	p.client, err = upstream.New(upstream.Options{
-		Name: name, Dialect: "openai", BaseURL: url, Keys: keys, Header: header, Limits: p.limits(),
+		Name: name, Dialect: "openai", BaseURL: base, Keys: keys, Header: header, Limits: p.limits(),
 		MaxResponse: p.MaxResponse, MaxConns: p.MaxConnsPerHost, StreamUsage: p.StreamUsage == nil || *p.StreamUsage,
 	})
+	return err
+}
+
+// resolve replaces the placeholders of a value. What comes out may be secret
+// and is in no error.
+func resolve(s string) (string, error) {
+	v, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
 	if err != nil {
-		return fail("%w", err)
+		return "", fmt.Errorf("%w; want one that is set where Caddy runs, such as {env.NAME} or {file.path}", err)
 	}
-	for model, pr := range p.Price {
-		if err := pr.override(name, model).Validate(); err != nil {
-			return fail("price: %w", err)
-		}
+	if v = strings.TrimSpace(v); v == "" {
+		return "", fmt.Errorf("%s is empty; set it where Caddy runs", s)
 	}
-	return nil
+	return v, nil
 }
 
 func (p Price) override(provider, model string) price.Override {

@@ -90,6 +90,7 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	x := upstream.Exchange{Targets: p.targets}
 	ans, err := x.Do(r.Context())
+	c.BodyDone = true // the client of providers keeps nothing of it
 	c.Attempts = x.Attempts
 	if err != nil {
 		p.fail(w, err)

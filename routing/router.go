@@ -108,6 +108,12 @@ func (t *Table) decide(c *call.Call, r *http.Request, provider string) (*plan, *
 		return p, p.assign()
 	}
 	c.Assignment = call.Direct
+	if c.Prompt.Source == call.FromModel {
+		return p, &call.Error{
+			Status: http.StatusNotFound, Class: "model_not_found", Code: "model_not_found", Param: "model",
+			Message: fmt.Sprintf("%q names a prompt, and it is not clear which route answers it: no route, or more than one, has: match prompt %s", c.RequestedModel, c.Prompt.Name),
+		}
+	}
 	if t.Direct || provider != "" {
 		if name, id, ok := t.direct(c.RequestedModel); ok && (t.Direct || name == provider) {
 			p.provider, p.prefix, p.model = t.Providers[name], name, id

@@ -2,10 +2,8 @@ package routing
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"sort"
 	"strings"
 	"sync/atomic"
 
@@ -60,25 +58,27 @@ type variant struct {
 	family   *family
 }
 
+// Check finds the mistakes that can be found without the environment: no
+// variable and no file is looked at. Errors are of type *ConfigError.
+func Check(providers map[string]*Provider, routes map[string]*Route) error {
+	for _, name := range sortedKeys(providers) {
+		if err := providers[name].Validate(name); err != nil {
+			return err
+		}
+	}
+	_, err := NewTable(providers, routes, true, nil)
+	return err
+}
+
 // NewTable checks and compiles a configuration. The errors name what is wrong.
 func NewTable(providers map[string]*Provider, routes map[string]*Route, direct bool, prices *price.Table) (*Table, error) {
 	t := &Table{
 		Providers: providers, Direct: direct, Prices: prices,
 		byName: map[string]*RouteState{}, byModel: map[string][]*RouteState{}, byPrompt: map[string]*RouteState{},
 	}
-	names := make([]string, 0, len(routes))
-	for name := range routes {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		if err := routes[name].Validate(name); err != nil {
+	for _, name := range sortedKeys(routes) {
+		if err := routes[name].Validate(name, providers); err != nil {
 			return nil, err
-		}
-		for _, v := range routes[name].Variants {
-			if err := v.Validate(providers); err != nil {
-				return nil, fmt.Errorf("route %q: variant %q: %w", name, v.Name, err)
-			}
 		}
 		r, err := t.compile(name, routes[name])
 		if err != nil {
@@ -93,8 +93,8 @@ func NewTable(providers map[string]*Provider, routes map[string]*Route, direct b
 func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
 	r := &RouteState{Name: name, Config: cfg, recognize: cfg.Recognize == nil || *cfg.Recognize}
 	var err error
-	if r.declared, err = cfg.declared(name); err != nil {
-		return nil, err
+	if r.declared, err = cfg.declared(); err != nil {
+		return nil, within("route", name, err)
 	}
 	r.split.Store(newSplit(r.declared))
 	for i, v := range cfg.Variants {
@@ -106,7 +106,7 @@ func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
 		if v.Prompt != "" {
 			ref, err := prompts.ParseReference(v.Prompt)
 			if err != nil {
-				return nil, fmt.Errorf("route %q: variant %q: %w", name, v.Name, err)
+				return nil, within("route", name, within("variant", v.Name, err))
 			}
 			cv.prompt = &ref
 		}
@@ -134,11 +134,11 @@ func (t *Table) index() error {
 				continue
 			}
 			if model != r.Name && t.byName[model] != nil {
-				return fmt.Errorf("route %q: match model %q is the name of another route", r.Name, model)
+				return within("route", r.Name, wrong("match model "+model, "match model %q is the name of another route; rename that route or remove this", model))
 			}
 			for _, other := range t.byModel[model] {
 				if headersEqual(other, r) && model != r.Name {
-					return fmt.Errorf("route %q: match model %q is also matched by route %q; tell them apart by match header", r.Name, model, other.Name)
+					return within("route", r.Name, wrong("match model "+model, "match model %q is also matched by route %q; tell them apart by match header, or remove one", model, other.Name))
 				}
 			}
 			t.byModel[model] = append(t.byModel[model], r)

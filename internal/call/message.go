@@ -69,19 +69,19 @@ func (c *Call) scanMessages() {
 
 func (c *Call) scanList(list jsonscan.Value) {
 	doc := c.Body
-	for v := range jsonscan.Elements(doc, list) {
-		m := Message{Value: v}
-		var kind []byte
-		for key, value := range jsonscan.MembersOf(doc, v) {
-			switch string(key) {
-			case "role":
-				m.Role = roleOf(value.Of(doc))
-			case "content":
-				m.Content = value
-			case "type":
-				kind = value.Of(doc)
-			}
+	var m Message
+	var kind []byte
+	jsonscan.Records(doc, list, func(key []byte, value jsonscan.Value) {
+		switch string(key) {
+		case "role":
+			m.Role = roleOf(value.Of(doc))
+		case "content":
+			m.Content = value
+		case "type":
+			kind = value.Of(doc)
 		}
+	}, func(v jsonscan.Value) {
+		m.Value = v
 		switch string(kind) {
 		case `"function_call"`, `"reasoning"`, `"custom_tool_call"`:
 			m.Role = Assistant
@@ -90,7 +90,8 @@ func (c *Call) scanList(list jsonscan.Value) {
 		}
 		m.Text = soleText(doc, m.Content)
 		c.Messages = append(c.Messages, m)
-	}
+		m, kind = Message{}, nil
+	})
 }
 
 func roleOf(raw []byte) Role {

@@ -168,6 +168,21 @@ func FuzzParse(f *testing.F) {
 			if m.IsArray(doc) && (json.Unmarshal(m.Of(doc), &list) != nil || len(list) != n) {
 				t.Fatalf("%d elements in %q, want %d", n, m.Of(doc), len(list))
 			}
+			records, members := 0, 0
+			jsonscan.Records(doc, m.Value, func(_ []byte, v jsonscan.Value) {
+				members++
+				if !json.Valid(v.Of(doc)) {
+					t.Fatalf("member %q of %q", v.Of(doc), m.Of(doc))
+				}
+			}, func(v jsonscan.Value) {
+				records++
+				for range jsonscan.MembersOf(doc, v) {
+					members--
+				}
+			})
+			if records != n || members != 0 {
+				t.Fatalf("%d records in %q, want %d; members differ by %d", records, m.Of(doc), n, members)
+			}
 			for _, v := range jsonscan.MembersOf(doc, m.Value) {
 				if !json.Valid(v.Of(doc)) {
 					t.Fatalf("value %q of %q", v.Of(doc), m.Of(doc))
@@ -203,6 +218,7 @@ func FuzzWalkUnchecked(f *testing.F) {
 		v := jsonscan.Value{Start: 0, End: len(doc)}
 		for e := range jsonscan.Elements(doc, v) {
 			_ = e.Of(doc)
+			jsonscan.Records(doc, e, func(k []byte, m jsonscan.Value) { _, _ = k, m.Of(doc) }, func(m jsonscan.Value) { _ = m.Of(doc) })
 			for _, m := range jsonscan.MembersOf(doc, e) {
 				_ = m.Of(doc)
 			}

@@ -278,12 +278,19 @@ func (s *scanner) str() {
 	d := s.doc
 	i := s.i + 1
 	for {
-		for i+8 <= len(d) {
-			if m := special(binary.LittleEndian.Uint64(d[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
+		for i+16 <= len(d) {
+			w := d[i : i+16 : i+16]
+			a, b := special(binary.LittleEndian.Uint64(w)), special(binary.LittleEndian.Uint64(w[8:]))
+			if a|b == 0 {
+				i += 16
+				continue
 			}
-			i += 8
+			if a == 0 {
+				a = b
+				i += 8
+			}
+			i += bits.TrailingZeros64(a) >> 3
+			break
 		}
 		if i >= len(d) {
 			s.fail("string without an end")
@@ -411,6 +418,38 @@ func MembersOf(doc []byte, v Value) iter.Seq2[[]byte, Value] {
 			}
 			i = next(doc, end)
 		}
+	}
+}
+
+// Records walks the objects of the array v in one pass: member is called for
+// each member of an object, then element with the object's own place. For an
+// element that is no object only element is called.
+func Records(doc []byte, v Value, member func(key []byte, value Value), element func(Value)) {
+	if !v.IsArray(doc) {
+		return
+	}
+	for i := next(doc, v.Start+1); i < v.End-1; {
+		start := i
+		if doc[i] != '{' {
+			i = skip(doc, i)
+		} else {
+			for i = next(doc, i+1); i < v.End-1 && doc[i] != '}'; {
+				keyEnd := skip(doc, i)
+				from := next(doc, keyEnd)
+				end := skip(doc, from)
+				if keyEnd < i+2 || end <= from {
+					return
+				}
+				member(doc[i+1:keyEnd-1], Value{from, end})
+				i = next(doc, end)
+			}
+			i++
+		}
+		if i <= start || i > v.End {
+			return
+		}
+		element(Value{start, i})
+		i = next(doc, i)
 	}
 }
 

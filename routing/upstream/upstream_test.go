@@ -1,0 +1,405 @@
+package upstream_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/routing/dialect"
+	"github.com/caddy-frontier/frontier/routing/upstream"
+)
+
+// rawServer plays script to each connection in turn; each request is read
+// whole before the script's function answers it.
+type rawServer struct {
+	net.Listener
+	conns, requests atomic.Int64
+	gone            chan struct{} // a connection was closed by the client
+}
+
+func serve(t *testing.T, answer func(n int, c net.Conn)) *rawServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &rawServer{Listener: l, gone: make(chan struct{}, 100)}
+	t.Cleanup(func() { l.Close() })
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.conns.Add(1)
+			go func() { // ends with its connection
+				defer c.Close()
+				br := bufio.NewReader(c)
+				for {
+					r, err := http.ReadRequest(br)
+					if err != nil {
+						s.gone <- struct{}{}
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					answer(int(s.requests.Add(1)), c)
+				}
+			}()
+		}
+	}()
+	return s
+}
+
+func (s *rawServer) target(t *testing.T, stream bool, limits upstream.Limits) *upstream.Target {
+	t.Helper()
+	c, err := upstream.New(upstream.Options{Name: "fake", BaseURL: "http://" + s.Addr().String() + "/v1", Keys: []string{"sk"}, MaxResponse: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	r := upstream.Request{Method: "POST", Path: "/chat/completions", Body: []byte(`{"model":"m"}`), Stream: stream}
+	if stream {
+		r.Events = dialect.NewEvents(call.ChatCompletions, 1, true)
+	}
+	return &upstream.Target{Client: c, Model: "m", Request: r, Limits: limits}
+}
+
+func targets(ts ...*upstream.Target) func(int) (*upstream.Target, error) {
+	return func(i int) (*upstream.Target, error) {
+		if i < len(ts) {
+			return ts[i], nil
+		}
+		return nil, nil
+	}
+}
+
+func do(t *testing.T, ts ...*upstream.Target) (*upstream.Answer, *upstream.Exchange, error) {
+	t.Helper()
+	x := &upstream.Exchange{Targets: targets(ts...)}
+	a, err := x.Do(t.Context())
+	return a, x, err
+}
+
+const (
+	okBody   = `{"id":"1","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}`
+	sseHead  = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	role     = `data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
+	word     = `data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}` + "\n\n"
+	finish   = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+	usageEv  = `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}` + "\n\n"
+	doneMark = "data: [DONE]\n\n"
+)
+
+func plain(c net.Conn, body string) {
+	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+func chunk(c net.Conn, s string) { fmt.Fprintf(c, "%x\r\n%s\r\n", len(s), s) }
+
+func readStream(t *testing.T, a *upstream.Answer) (string, error) {
+	t.Helper()
+	defer a.Close()
+	defer a.Stream.Release()
+	var out strings.Builder
+	for {
+		b, err := a.Stream.Next()
+		if errors.Is(err, io.EOF) {
+			return out.String(), nil
+		}
+		if err != nil {
+			return out.String(), err
+		}
+		out.Write(b)
+	}
+}
+
+func class(err error) upstream.Class {
+	var f *upstream.Fault
+	if errors.As(err, &f) {
+		return f.Class
+	}
+	return ""
+}
+
+func TestWholeAnswers(t *testing.T) {
+	tests := map[string]struct {
+		answer string
+		want   upstream.Class // "": it is an answer
+	}{
+		"content length":          {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(okBody), okBody), ""},
+		"chunked with trailers":   {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-T: 1\r\n\r\n", len(okBody), okBody), ""},
+		"until close":             {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + okBody, ""},
+		"informational first":     {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n" + okBody, ""},
+		"too short":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n" + okBody, upstream.BadResponse},
+		"bad chunk":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc", upstream.BadResponse},
+		"cut chunk":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nabc", upstream.BadResponse},
+		"two lengths":             {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", upstream.BadResponse},
+		"status 099":              {"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n", upstream.BadResponse},
+		"not HTTP":                {"hello\r\n\r\n", upstream.BadResponse},
+		"endless header":          {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", upstream.BadResponse},
+		"html":                    {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>", upstream.BadResponse},
+		"stream for a plain call": {sseHead + "0\r\n\r\n", upstream.BadResponse},
+		"lies about gzip":         {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
+		"unknown encoding":        {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
+		"larger than allowed":     {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{" + strings.Repeat(" ", 2<<20) + "}", upstream.TooLarge},
+		"redirect":                {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", upstream.StatusError},
+		"nothing":                 {"", upstream.Connect},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(_ int, c net.Conn) {
+				_, _ = io.WriteString(c, tt.answer)
+				c.Close()
+			})
+			a, x, err := do(t, s.target(t, false, upstream.Limits{Total: 5 * time.Second}))
+			if class(err) != tt.want {
+				t.Fatalf("got %v, want class %q", err, tt.want)
+			}
+			if err == nil {
+				if string(a.Body) != okBody {
+					t.Errorf("body %q", a.Body)
+				}
+				a.Close()
+			}
+			want := 1
+			if tt.want == upstream.Connect {
+				want = 2
+			}
+			if len(x.Attempts) != want {
+				t.Errorf("%d attempts, want %d", len(x.Attempts), want)
+			}
+		})
+	}
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	s := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	target := s.target(t, false, upstream.Limits{})
+	for range 20 {
+		a, _, err := do(t, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+	}
+	if n := s.conns.Load(); n != 1 {
+		t.Errorf("%d connections for 20 requests", n)
+	}
+}
+
+func TestStaleConnectionIsNoFailure(t *testing.T) {
+	s := serve(t, func(n int, c net.Conn) {
+		plain(c, okBody)
+		if n == 1 {
+			c.Close()
+		}
+	})
+	target := s.target(t, false, upstream.Limits{})
+	for range 3 {
+		a, _, err := do(t, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+		time.Sleep(20 * time.Millisecond) // lets the close arrive
+	}
+}
+
+func TestStreams(t *testing.T) {
+	all := role + word + finish + doneMark
+	tests := map[string]struct {
+		play func(c net.Conn)
+		want string
+		end  upstream.Class
+	}{
+		"complete": {func(c net.Conn) { chunk(c, all); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"split anywhere": {func(c net.Conn) {
+			for i := range all {
+				chunk(c, all[i:i+1])
+			}
+			fmt.Fprint(c, "0\r\n\r\n")
+		}, all, ""},
+		"CRLF": {func(c net.Conn) { chunk(c, strings.ReplaceAll(all, "\n", "\r\n")); fmt.Fprint(c, "0\r\n\r\n") }, strings.ReplaceAll(all, "\n", "\r\n"), ""},
+		"usage is kept from a client that did not ask": {func(c net.Conn) { chunk(c, role+word+finish+usageEv+doneMark); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"usage null is removed": {func(c net.Conn) {
+			chunk(c, role+strings.Replace(word, "]}", `],"usage":null}`, 1)+finish+doneMark)
+			fmt.Fprint(c, "0\r\n\r\n")
+		}, all, ""},
+		"no terminator":               {func(c net.Conn) { chunk(c, role+word+finish); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"terminator twice, then junk": {func(c net.Conn) { chunk(c, all+doneMark+"junk"); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"comments":                    {func(c net.Conn) { chunk(c, ": ping\n\n"+all); fmt.Fprint(c, "0\r\n\r\n") }, ": ping\n\n" + all, ""},
+		"cut by the end":              {func(c net.Conn) { chunk(c, role+word); fmt.Fprint(c, "0\r\n\r\n") }, role + word, upstream.Cut},
+		"cut by a closed connection":  {func(c net.Conn) { chunk(c, role+word); c.Close() }, role + word, upstream.Cut},
+		"stalls":                      {func(c net.Conn) { chunk(c, role+word); time.Sleep(time.Second) }, role + word, upstream.Stall},
+		"error event":                 {func(c net.Conn) { chunk(c, role+word); chunk(c, `data: {"error":{"message":"x"}}`+"\n\n") }, role + word, upstream.Cut},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(_ int, c net.Conn) { fmt.Fprint(c, sseHead); tt.play(c) })
+			a, _, err := do(t, s.target(t, true, upstream.Limits{Idle: 200 * time.Millisecond}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := readStream(t, a)
+			if class(err) != tt.end {
+				t.Errorf("ended with %v, want class %q", err, tt.end)
+			}
+			if got != tt.want {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestNothingIsCommittedBeforeContent(t *testing.T) {
+	faults := map[string]struct {
+		play   func(c net.Conn)
+		limits upstream.Limits
+		class  upstream.Class
+	}{
+		"role, then silence":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); time.Sleep(time.Second) }, upstream.Limits{FirstToken: 100 * time.Millisecond}, upstream.FirstToken},
+		"role, then the end":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); fmt.Fprint(c, "0\r\n\r\n") }, upstream.Limits{}, upstream.Cut},
+		"role, then an error": {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+"data: {\"error\":{}}\n\n") }, upstream.Limits{}, upstream.Cut},
+		"no header":           {func(net.Conn) { time.Sleep(time.Second) }, upstream.Limits{Header: 100 * time.Millisecond}, upstream.HeaderTime},
+		"503":                 {func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}") }, upstream.Limits{}, upstream.StatusError},
+		"429":                 {func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 429 Slow\r\nContent-Length: 2\r\n\r\n{}") }, upstream.Limits{}, upstream.StatusError},
+		"html": {func(c net.Conn) {
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\n<")
+		}, upstream.Limits{}, upstream.BadResponse},
+	}
+	for name, tt := range faults {
+		t.Run(name, func(t *testing.T) {
+			bad := serve(t, func(_ int, c net.Conn) { tt.play(c) })
+			good := serve(t, func(_ int, c net.Conn) {
+				fmt.Fprint(c, sseHead)
+				chunk(c, role+word+finish+doneMark)
+				fmt.Fprint(c, "0\r\n\r\n")
+			})
+			a, x, err := do(t, bad.target(t, true, tt.limits), good.target(t, true, upstream.Limits{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := readStream(t, a)
+			if err != nil || got != role+word+finish+doneMark {
+				t.Errorf("got %q, %v", got, err)
+			}
+			if len(x.Attempts) != 2 || x.Attempts[0].ErrorClass != string(tt.class) {
+				t.Errorf("attempts %+v, want the first to be %q", x.Attempts, tt.class)
+			}
+			if n := bad.requests.Load(); n != 1 {
+				t.Errorf("the failing provider was asked %d times", n)
+			}
+		})
+	}
+}
+
+func TestCallersMistakeIsNotTriedElsewhere(t *testing.T) {
+	bad := serve(t, func(_ int, c net.Conn) { fmt.Fprint(c, "HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}") })
+	good := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	_, _, err := do(t, bad.target(t, false, upstream.Limits{}), good.target(t, false, upstream.Limits{}))
+	if class(err) != upstream.StatusError || good.requests.Load() != 0 {
+		t.Errorf("got %v, %d requests to the fallback", err, good.requests.Load())
+	}
+}
+
+func TestRefusedConnectionIsRetriedOnceThenLeft(t *testing.T) {
+	dead := serve(t, nil)
+	target := dead.target(t, false, upstream.Limits{})
+	dead.Close()
+	good := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	a, x, err := do(t, target, good.target(t, false, upstream.Limits{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	if len(x.Attempts) != 3 {
+		t.Errorf("attempts %+v, want two at the dead one and one more", x.Attempts)
+	}
+}
+
+func TestTotalTimeIsTheCallsBudget(t *testing.T) {
+	slow := func() *rawServer { return serve(t, func(int, net.Conn) { time.Sleep(2 * time.Second) }) }
+	limits := upstream.Limits{Total: 250 * time.Millisecond, Header: 150 * time.Millisecond}
+	start := time.Now()
+	_, _, err := do(t, slow().target(t, false, limits), slow().target(t, false, limits), slow().target(t, false, limits))
+	if took := time.Since(start); class(err) != upstream.TotalTime || took > time.Second {
+		t.Errorf("got %v after %s", err, took)
+	}
+}
+
+func TestClientGoneCancelsTheProvider(t *testing.T) {
+	s := serve(t, func(_ int, c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+word) })
+	ctx, cancel := context.WithCancel(t.Context())
+	x := &upstream.Exchange{Targets: targets(s.target(t, true, upstream.Limits{}))}
+	a, err := x.Do(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Stream.Next(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case <-s.gone:
+	case <-time.After(time.Second):
+		t.Error("the provider was not told within a second")
+	}
+	a.Close()
+}
+
+func TestLargeBodies(t *testing.T) {
+	s := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	target := s.target(t, false, upstream.Limits{})
+	target.Request.Body = []byte(`{"x":"` + strings.Repeat("a", 5<<20) + `"}`)
+	a, _, err := do(t, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+}
+
+func TestBadBaseURLs(t *testing.T) {
+	for url, want := range map[string]string{"ftp://x/v1": "want a URL", "http://": "want a URL", "http://u:p@x/v1": "keys belong to api_key"} {
+		if _, err := upstream.New(upstream.Options{BaseURL: url}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", url, err, want)
+		}
+	}
+}
+
+func BenchmarkExchange(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header()["Content-Type"] = []string{"application/json"}
+		_, _ = io.WriteString(w, okBody)
+	})}
+	go func() { _ = srv.Serve(l) }() // ends with Close
+	defer srv.Close()
+	c, err := upstream.New(upstream.Options{Name: "fake", BaseURL: "http://" + l.Addr().String() + "/v1", Keys: []string{"sk"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	t := &upstream.Target{Client: c, Request: upstream.Request{Method: "POST", Path: "/x", Body: make([]byte, 1024)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		x := upstream.Exchange{Targets: targets(t)}
+		a, err := x.Do(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.Close()
+	}
+}
