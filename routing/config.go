@@ -191,7 +191,7 @@ func (m *Match) validate() error {
 			return wrong("match model ", "match model %q: want a model's name, such as gpt-4", model)
 		}
 		if slices.Contains(m.Model[:i], model) {
-			return wrong("match model "+model, "match model %q is there twice; remove one", model)
+			return wrong("match model "+model, "match model %s is there twice; remove one", model)
 		}
 	}
 	for i, p := range m.Prompt {
@@ -199,7 +199,7 @@ func (m *Match) validate() error {
 			return wrong("match prompt "+p, "match prompt %q: want a prompt's name alone, without version and alias: letters, digits and _ . -", p)
 		}
 		if slices.Contains(m.Prompt[:i], p) {
-			return wrong("match prompt "+p, "match prompt %q is there twice; remove one", p)
+			return wrong("match prompt "+p, "match prompt %s is there twice; remove one", p)
 		}
 	}
 	for field := range m.Header {

@@ -159,7 +159,7 @@ func (t *Table) suggest() string {
 func (p *plan) assign() *call.Error {
 	c, r := p.call, p.route
 	s := r.split.Load()
-	if c.Prompt.Name == "" && p.needsVariables() {
+	if c.Prompt.Name == "" && len(c.Prompt.Variables) == 0 && p.needsVariables() {
 		c.Assignment = call.Unrecognized
 		p.unchanged = true
 		switch r.Config.Unrecognized {

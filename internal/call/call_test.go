@@ -1,0 +1,237 @@
+package call_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+)
+
+func begin(t *testing.T, method, path, body string, header ...string) (*call.Call, *http.Request, *call.Error) {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	c, r, first, err := call.Begin(httptest.NewRecorder(), r, 1000)
+	if c != nil && !first {
+		t.Fatal("not the first")
+	}
+	return c, r, err
+}
+
+func TestFronts(t *testing.T) {
+	for request, want := range map[string]call.Front{
+		"POST /v1/chat/completions": call.ChatCompletions, "POST /v1/completions": call.Completions, "POST /v1/embeddings": call.Embeddings,
+		"POST /v1/responses": call.Responses, "GET /v1/models": call.Models, "GET /v1/models/gpt-4": call.Models, "POST /v1/feedback": call.Feedback,
+		"GET /v1/realtime": call.Realtime, "GET /v1/responses/resp_1": call.Other, "POST /v1/files": call.Other, "GET /v1/chat/completions": call.Other,
+		"DELETE /v1/models/x": call.Other,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		c, _, err := begin(t, method, path, `{}`)
+		if c == nil || err != nil || c.Front != want {
+			t.Errorf("%s: got %+v, %v; want %s", request, c, err, want)
+		}
+	}
+	for _, path := range []string{"/", "/v1", "/v2/chat/completions", "/health"} {
+		if c, _, _ := begin(t, "POST", path, "{}"); c != nil {
+			t.Errorf("%s is taken for a call", path)
+		}
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	tests := map[string]struct {
+		body, want string
+		status     int
+	}{
+		"not JSON":         {`hello`, "not acceptable JSON", 400},
+		"two models":       {`{"model":"a","model":"b"}`, `member "model" repeated`, 400},
+		"depth bomb":       {`{"a":` + strings.Repeat("[", 400) + strings.Repeat("]", 400) + `}`, "nested deeper", 400},
+		"model a number":   {`{"model":5}`, `"model" must be a string`, 400},
+		"stream a string":  {`{"model":"a","stream":"yes"}`, `"stream" must be true or false`, 400},
+		"messages a text":  {`{"model":"a","messages":"hi"}`, `"messages" must be a list`, 400},
+		"too large":        {`{"model":"` + strings.Repeat("a", 1000) + `"}`, "larger than the limit of 1000 bytes", 413},
+		"lone surrogate":   {`{"model":"\ud800"}`, `"model" must be valid text`, 400},
+		"nothing":          {``, "empty document", 400},
+		"null model is no": {`{"model":null}`, "", 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := begin(t, "POST", "/v1/chat/completions", tt.body)
+			if tt.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err == nil || err.Status != tt.status || !strings.Contains(err.Message, tt.want) {
+				t.Fatalf("got %+v, want %d with %q", err, tt.status, tt.want)
+			}
+			if c == nil {
+				t.Fatal("no call: the error could be neither answered nor traced")
+			}
+		})
+	}
+}
+
+func TestBodyCanBeReadAgain(t *testing.T) {
+	const body = `{"model":"m","messages":[]}`
+	_, r, _ := begin(t, "POST", "/v1/chat/completions", body)
+	if b, _ := io.ReadAll(r.Body); string(b) != body {
+		t.Errorf("got %q", b)
+	}
+	c, _, first, err := call.Begin(httptest.NewRecorder(), r, 0)
+	if first || err != nil || c == nil {
+		t.Error("the second handler parsed it again")
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	c, _, _ := begin(t, "POST", "/v1/chat/completions",
+		`{"model":"m","user":"body-user","metadata":{"team":"search","session_id":"meta-session"},"messages":[]}`,
+		"Baggage", "session.id=bag%20session,user.id=bag-user;p=1", "LLM-Tags", "team=ads, env=prod", "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"Authorization", "Bearer sk-secret", "X-Stainless-Retry-Count", "1", "LLM-Capture", "metadata")
+	if c.Session != "bag session" || c.User != "bag-user" {
+		t.Errorf("session %q, user %q", c.Session, c.User)
+	}
+	if c.Tags["team"] != "ads" || c.Tags["env"] != "prod" {
+		t.Errorf("tags %v", c.Tags)
+	}
+	if c.W3CTraceID != "0af7651916cd43dd8448eb211c80319c" || !c.Retry || c.Capture != call.CaptureMetadata {
+		t.Errorf("%+v", c)
+	}
+	if c.Key == "" || strings.Contains(c.Key, "secret") {
+		t.Errorf("key %q", c.Key)
+	}
+	if len(c.ID) != 32 || c.ID[12] != '7' {
+		t.Errorf("id %q is no UUIDv7", c.ID)
+	}
+}
+
+func TestConversation(t *testing.T) {
+	of := func(body string, header ...string) string {
+		c, _, err := begin(t, "POST", "/v1/chat/completions", body, header...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Conversation
+	}
+	first := of(`{"messages":[{"role":"system","content":"Today is 2026-11-23 10:15."},{"role":"user","content":"hi"}]}`)
+	if later := of(`{"messages":[{"role":"system","content":"Today is 2026-11-24 09:01."},{"role":"user","content":"hi"},{"role":"assistant","content":"ho"},{"role":"user","content":"more"}]}`); later != first {
+		t.Error("a later turn is another conversation")
+	}
+	if other := of(`{"messages":[{"role":"system","content":"Today is 2026-11-23 10:15."},{"role":"user","content":"hello"}]}`); other == first {
+		t.Error("another first message is the same conversation")
+	}
+	if other := of(`{"messages":[{"role":"system","content":"Today is 2026-11-23 10:15."},{"role":"user","content":"hi"}]}`, "LLM-User", "u2"); other == first {
+		t.Error("another user is the same conversation")
+	}
+	if none := of(`{"messages":[]}`); none != "" {
+		t.Errorf("no messages, but conversation %q", none)
+	}
+	c, _, _ := begin(t, "POST", "/v1/responses", `{"model":"m","input":"x","conversation":{"id":"conv_1"}}`)
+	if c.Conversation != "conv_1" || !c.Continued {
+		t.Errorf("conversation %q, continued %v", c.Conversation, c.Continued)
+	}
+}
+
+func TestMessages(t *testing.T) {
+	tests := map[string]struct {
+		path, body string
+		roles      []call.Role
+		texts      []string // "-": none
+		continued  bool
+	}{
+		"chat": {
+			"/v1/chat/completions", `{"messages":[{"content":"a","role":"developer"},{"role":"user","content":[{"type":"text","text":"b"},{"type":"image_url","image_url":{}}]},{"role":"user","content":[{"type":"text","text":"c"},{"type":"text","text":"d"}]}]}`,
+			[]call.Role{call.System, call.User, call.User}, []string{"a", "b", "-"}, false,
+		},
+		"tool result": {
+			"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"r"}]}`,
+			[]call.Role{call.User, call.Assistant, call.Tool}, []string{"a", "-", "r"}, true,
+		},
+		"responses, text":  {"/v1/responses", `{"instructions":"i","input":"x"}`, []call.Role{call.System, call.User}, []string{"i", "x"}, false},
+		"responses, items": {"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"1"}]}`, []call.Role{call.User, call.Assistant, call.Tool}, []string{"x", "-", "-"}, true},
+		"completions":      {"/v1/completions", `{"prompt":"p"}`, []call.Role{call.User}, []string{"p"}, false},
+		"odd elements":     {"/v1/chat/completions", `{"messages":[1,"x",{"role":5,"content":{}},[]]}`, []call.Role{0, 0, 0, 0}, []string{"-", "-", "-", "-"}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := begin(t, "POST", tt.path, tt.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(c.Messages) != len(tt.roles) || c.Continued != tt.continued {
+				t.Fatalf("%d messages, continued %v", len(c.Messages), c.Continued)
+			}
+			for i := range c.Messages {
+				text, ok := c.Messages[i].Decode(c.Body)
+				if !ok {
+					text = "-"
+				}
+				if c.Messages[i].Role != tt.roles[i] || text != tt.texts[i] {
+					t.Errorf("message %d: role %d, text %q", i, c.Messages[i].Role, text)
+				}
+			}
+		})
+	}
+}
+
+func TestBuffers(t *testing.T) {
+	for _, n := range []int{0, 1, 4096, 4097, 1 << 20, 5 << 20} {
+		b := call.Buffer(n)
+		if len(b) != 0 || cap(b) < n {
+			t.Errorf("Buffer(%d) has length %d, capacity %d", n, len(b), cap(b))
+		}
+		call.FreeBuffer(b)
+	}
+	call.FreeBuffer(make([]byte, 10)) // one of another size is left alone
+	call.FreeBuffer(nil)
+}
+
+func FuzzBegin(f *testing.F) {
+	f.Add("/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"x"}],"metadata":{"a":"b"}}`)
+	f.Add("/v1/responses", `{"input":[{"type":"message"}],"conversation":{"id":1}}`)
+	f.Fuzz(func(t *testing.T, path, body string) {
+		if !strings.HasPrefix(path, "/v1/") || strings.ContainsAny(path, " ?#%\x7f") {
+			return
+		}
+		for _, ch := range path {
+			if ch < 0x20 || ch > 0x7e {
+				return
+			}
+		}
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		c, _, _, err := call.Begin(httptest.NewRecorder(), r, 0)
+		if c == nil {
+			t.Fatal("no call")
+		}
+		if err == nil {
+			for i := range c.Messages {
+				_, _ = c.Messages[i].Decode(c.Body)
+			}
+		}
+	})
+}
+
+func BenchmarkBegin(b *testing.B) {
+	for name, size := range map[string]int{"1KB": 1, "10KB": 10, "100KB": 100} {
+		body := `{"model":"gpt-4o-mini","temperature":0.2,"user":"bench","messages":[{"role":"system","content":"You are terse."}` +
+			strings.Repeat(`,{"role":"user","content":"`+strings.Repeat("some words\\n", 90)+`"}`, size) + `]}`
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(body))
+				c, _, _, err := call.Begin(nil, r, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				call.FreeBuffer(c.Body)
+			}
+		})
+	}
+}
