@@ -159,7 +159,7 @@ func (r *Route) validate(name string, providers map[string]*Provider) error {
 			return wrong("fallback", "fallback %q is not one of its variants; want one of: %s", f, strings.Join(names, ", "))
 		}
 		if slices.Contains(r.Fallback[:i], f) {
-			return wrong("fallback", "fallback %q is named twice; remove one", f)
+			return wrong("fallback", "fallback %s is there twice; remove one", f)
 		}
 	}
 	if err := oneOf("sticky", r.Sticky, "session", "user", "key", "conversation", "request"); err != nil {
@@ -258,7 +258,7 @@ func checkParam(name string) error {
 	case name == "":
 		return wrong("param ", "param %q: want a field of the request's JSON, such as temperature", name)
 	case name == "model" || name == "prompt":
-		return wrong("param "+name, "param %s: not a parameter; the variant has its %s by itself", name, name)
+		return wrong("param "+name, "param %s: not a parameter; set the variant's %s instead", name, name)
 	case slices.Contains(reserved, name):
 		return wrong("param "+name, "param %s: not a parameter; it belongs to each request, remove it", name)
 	}

@@ -110,36 +110,37 @@ func configName(front call.Front, name string) string {
 	return name
 }
 
-// responseFormat puts the prompt's JSON schema where the front has it, unless
-// the request brings its own.
+// responseFormat puts the prompt's response format where the front has it,
+// unless the request brings its own. The prompt's is a JSON schema, or has
+// the form of chat completions already.
 func (b *body) responseFormat(v *prompts.Version) {
-	switch b.call.Front {
-	case call.ChatCompletions:
-		if b.call.Object.Get("response_format").Exists() {
-			return
+	var own struct {
+		Type   string          `json:"type"`
+		Schema json.RawMessage `json:"json_schema"`
+	}
+	_ = json.Unmarshal(v.ResponseFormat, &own)
+	format := []byte(v.ResponseFormat)
+	switch own.Type {
+	case "json_object", "text":
+	case "json_schema":
+		if b.call.Front == call.Responses && len(own.Schema) > 2 { // name and schema stand beside the type there
+			format = append([]byte(`{"type":"json_schema",`), bytes.TrimSpace(own.Schema)[1:]...)
 		}
-		b.set("response_format", wrapSchema(v, `{"type":"json_schema","json_schema":{"name":`, `,"strict":true,"schema":`, `}}`))
-	case call.Responses:
-		if b.call.Object.Get("text").Exists() {
-			return
+	default:
+		named := jsonscan.AppendQuoted([]byte(`{"name":`), strings.ReplaceAll(v.Name, ".", "_"))
+		named = append(append(append(named, `,"strict":true,"schema":`...), v.ResponseFormat...), '}')
+		if b.call.Front == call.Responses {
+			format = append([]byte(`{"type":"json_schema",`), named[1:]...)
+		} else {
+			format = append(append([]byte(`{"type":"json_schema","json_schema":`), named...), '}')
 		}
-		b.set("text", wrapSchema(v, `{"format":{"type":"json_schema","name":`, `,"strict":true,"schema":`, `}}`))
 	}
-}
-
-func wrapSchema(v *prompts.Version, before, between, after string) []byte {
-	var kind struct {
-		Type string `json:"type"`
+	switch {
+	case b.call.Front == call.ChatCompletions && !b.call.Object.Get("response_format").Exists():
+		b.set("response_format", format)
+	case b.call.Front == call.Responses && !b.call.Object.Get("text").Exists():
+		b.set("text", append(append([]byte(`{"format":`), format...), '}'))
 	}
-	_ = json.Unmarshal(v.ResponseFormat, &kind)
-	switch kind.Type {
-	case "json_schema", "json_object", "text":
-		return v.ResponseFormat // already in the front's own form
-	}
-	name := strings.ReplaceAll(v.Name, ".", "_")
-	out := jsonscan.AppendQuoted([]byte(before), name)
-	out = append(append(out, between...), v.ResponseFormat...)
-	return append(out, after...)
 }
 
 // inForce describes the parameters of the request that was sent, for the trace.

@@ -217,7 +217,7 @@ func (p *Provider) provision(name string) error {
 func resolve(s string) (string, error) {
 	v, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
 	if err != nil {
-		return "", fmt.Errorf("%w; want one that is set where Caddy runs, such as {env.NAME} or {file.path}", err)
+		return "", fmt.Errorf("%w; want {env.NAME} or {file.path}, of what is set where Caddy runs", err)
 	}
 	if v = strings.TrimSpace(v); v == "" {
 		return "", fmt.Errorf("%s is empty; set it where Caddy runs", s)
@@ -245,7 +245,7 @@ func (p *Provider) HasKey() bool {
 
 // Close closes the provider's idle connections.
 func (p *Provider) Close() {
-	if p.client != nil {
+	if p != nil && p.client != nil {
 		p.client.Close()
 	}
 }

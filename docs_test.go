@@ -1,0 +1,89 @@
+package frontier
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// Every Caddyfile that a reader may copy adapts, is formatted and validates.
+func TestDocumentedCaddyfiles(t *testing.T) {
+	found := map[string]string{}
+	block := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+	for _, doc := range documents(t) {
+		for i, m := range block.FindAllStringSubmatch(read(t, doc), -1) {
+			found[doc+" block "+string(rune('1'+i))] = m[1]
+		}
+	}
+	examples, err := filepath.Glob("examples/*/Caddyfile")
+	if err != nil || len(examples) < 4 || len(found) < 4 {
+		t.Fatalf("%d examples, %d blocks, %v", len(examples), len(found), err)
+	}
+	for _, e := range examples {
+		found[e] = read(t, e)
+	}
+	for name, text := range found {
+		t.Run(name, func(t *testing.T) {
+			if formatted := caddyfile.Format([]byte(text)); !bytes.Equal(formatted, []byte(text)) {
+				t.Errorf("not formatted; want\n%s", formatted)
+			}
+			raw, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": name})
+			if err != nil || len(warnings) > 0 {
+				t.Fatal(err, warnings)
+			}
+			var cfg caddy.Config
+			if err := caddy.StrictUnmarshalJSON(raw, &cfg); err != nil {
+				t.Fatal(err)
+			}
+			if err := caddy.Validate(&cfg); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Links between documents, and to files that they mention in backquotes with
+// a known ending, lead somewhere.
+func TestDocumentedLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	mentioned := regexp.MustCompile("`((?:examples|docs|tracing|prompts|routing|internal|tests)/[A-Za-z0-9_./-]+)`")
+	for _, doc := range documents(t) {
+		text := read(t, doc)
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
+				t.Errorf("%s: %v", doc, err)
+			}
+		}
+		for _, m := range mentioned.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(strings.TrimSuffix(m[1], "/")); err != nil {
+				t.Errorf("%s: %v", doc, err)
+			}
+		}
+	}
+}
+
+func documents(t *testing.T) []string {
+	t.Helper()
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(docs, "README.md", "CONTRIBUTING.md", "SECURITY.md")
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
