@@ -2,6 +2,7 @@ package frontier
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,12 +48,13 @@ func registerCaddyfile() {
 //		llm_proxy [<provider>]
 //	}
 func parseShorthand(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	matcher, err := h.ExtractMatcherSet()
+	h.Next()
+	matcher, err := h.ExtractMatcherSet() // and goes back to before the directive's name
 	if err != nil {
 		return nil, err
 	}
 	h.Next()
-	provider, err := oneProvider(h.Dispenser)
+	provider, err := oneProvider(h)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +63,10 @@ func parseShorthand(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		name    string
 		handler any
 	}{
-		{"llm_trace", tracing.Handler{}}, {"llm_prompt", prompts.Handler{}},
-		{"llm_router", &routing.Router{Provider: provider}}, {"llm_proxy", &routing.Proxy{Provider: provider}},
+		{"llm_trace", tracing.Handler{}},
+		{"llm_prompt", prompts.Handler{}},
+		{"llm_router", &routing.Router{Provider: provider}},
+		{"llm_proxy", &routing.Proxy{Provider: provider}},
 	} {
 		handlers = append(handlers, caddyconfig.JSONModuleObject(m.handler, "handler", m.name, nil))
 	}
@@ -74,18 +78,37 @@ func parseShorthand(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 }
 
 // oneProvider reads the optional name of a provider behind a directive.
-func oneProvider(d *caddyfile.Dispenser) (string, error) {
-	provider := ""
-	if d.NextArg() {
-		provider = d.Val()
+func oneProvider(h httpcaddyfile.Helper) (string, error) {
+	directive, provider := h.Val(), ""
+	if h.NextArg() {
+		if provider = h.Val(); !declared(h, provider) {
+			return "", h.WrapErr(noProvider(provider))
+		}
 	}
-	if d.NextArg() {
-		return "", d.ArgErr()
+	return provider, end(h, directive+" [<matcher>] [<provider>]")
+}
+
+// declared reports whether there is a provider of that name, by declaration or built in.
+func declared(h httpcaddyfile.Helper, name string) bool {
+	var app struct {
+		Provider map[string]json.RawMessage `json:"provider"`
 	}
-	if d.NextBlock(0) {
-		return "", d.Errf("unexpected block; options belong to the global option: { llm { … } }")
+	if option, ok := h.Option("llm").(httpcaddyfile.App); ok {
+		_ = json.Unmarshal(option.Value, &app) // our own JSON
 	}
-	return provider, nil
+	_, ok := app.Provider[name]
+	return ok || routing.IsPreset(name)
+}
+
+// end refuses what is left behind a directive.
+func end(h httpcaddyfile.Helper, syntax string) error {
+	if h.NextArg() {
+		return h.Errf("unexpected argument %q; want: %s", h.Val(), syntax)
+	}
+	if h.NextBlock(0) {
+		return h.Errf("unexpected block; want: %s; options belong to the global option: { llm { … } }", syntax)
+	}
+	return nil
 }
 
 // parseTrace parses the llm_trace handler. Syntax:
@@ -97,13 +120,10 @@ func parseTrace(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if h.NextArg() {
 		t.Capture = h.Val()
 		if !slices.Contains([]string{"full", "metadata", "off"}, t.Capture) {
-			return nil, h.Errf("llm_trace %q: want full, metadata or off", t.Capture)
+			return nil, h.Errf("capture %q: want full, metadata or off", t.Capture)
 		}
 	}
-	if h.NextArg() || h.NextBlock(0) {
-		return nil, h.ArgErr()
-	}
-	return t, nil
+	return t, end(h, "llm_trace [<matcher>] [full|metadata|off]")
 }
 
 // parsePrompt parses the llm_prompt handler. Syntax:
@@ -111,10 +131,7 @@ func parseTrace(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	llm_prompt [<matcher>]
 func parsePrompt(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
-	if h.NextArg() || h.NextBlock(0) {
-		return nil, h.ArgErr()
-	}
-	return new(prompts.Handler), nil
+	return new(prompts.Handler), end(h, "llm_prompt [<matcher>]")
 }
 
 // parseRouter parses the llm_router handler. Syntax:
@@ -122,7 +139,7 @@ func parsePrompt(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	llm_router [<matcher>] [<provider>]
 func parseRouter(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
-	provider, err := oneProvider(h.Dispenser)
+	provider, err := oneProvider(h)
 	return &routing.Router{Provider: provider}, err
 }
 
@@ -131,7 +148,7 @@ func parseRouter(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	llm_proxy [<matcher>] [<provider>]
 func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h.Next()
-	provider, err := oneProvider(h.Dispenser)
+	provider, err := oneProvider(h)
 	return &routing.Proxy{Provider: provider}, err
 }
 
@@ -149,251 +166,280 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		}
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next()
 	if existing != nil {
 		return nil, d.Errf("the global option llm is there twice; put everything into one block")
 	}
-	d.Next()
 	if d.NextArg() {
-		return nil, d.ArgErr()
+		return nil, d.Errf("unexpected argument %q; want: llm { … }; the directive llm, which takes a provider, belongs to a site", d.Val())
 	}
-	p := parser{Dispenser: d, app: new(App), lines: map[string]caddyfile.Token{}}
-	seen := map[string]bool{}
-	for d.NextBlock(0) {
-		option := d.Val()
-		if option != "provider" && option != "route" {
-			if seen[option] {
-				return nil, d.Errf("the option %q is there twice", option)
-			}
-			seen[option] = true
-		}
-		if err := p.option(option); err != nil {
-			return nil, err
-		}
-	}
-	if err := p.check(); err != nil {
+	p := parser{Dispenser: d, app: new(App), places: map[string]*caddyfile.Dispenser{}}
+	if err := p.block("", "llm", globalSyntax, p.option); err != nil {
 		return nil, err
 	}
+	if err := p.app.check(); err != nil {
+		return nil, p.locate(err)
+	}
 	return httpcaddyfile.App{Name: "llm", Value: caddyconfig.JSON(p.app, nil)}, nil
+}
+
+// The options of each block, as they are written. Messages quote these lines.
+var (
+	globalSyntax = []string{
+		"data_dir <path>", "provider <name> { … }", "route <name> { … }", "direct on|off", "traces { … }", "prices <file>", "limits { … }",
+	}
+	tracesSyntax = []string{"capture full|metadata|off", "sample <percent>", "retain <duration>", "max_disk <size>", "redact <name|regexp…>"}
+	limitsSyntax = []string{"max_body <size>"}
+)
+
+// repeatable options are told apart by their arguments. Any other is there once in a block.
+var repeatable = []string{"provider", "route", "match", "variant", "header", "price", "param", "redact"}
+
+// later are options of versions to come: an error until then, never ignored.
+var later = []string{
+	"llm client_key", "limits max_in_flight", "route rollout", "route shadow", "route scorer", "traces export",
 }
 
 // parser fills an App from the global option's block.
 type parser struct {
 	*caddyfile.Dispenser
-	app   *App
-	lines map[string]caddyfile.Token // where providers, routes and variants are declared
+	app    *App
+	path   []string // of the block that is being read, as in routing.ConfigError
+	syntax []string // of its options
+	places map[string]*caddyfile.Dispenser
 }
 
-// later are options of versions to come: an error until then, never ignored.
-var later = []string{"rollout", "shadow", "scorer", "export", "client_key", "max_in_flight"}
-
-func (p *parser) unknown(where string, known ...string) error {
-	if slices.Contains(later, p.Val()) {
-		return p.Errf("the %s option %q is not available in this version yet; remove it", where, p.Val())
+// block reads the options of a block. element is its part of the path, kind
+// what messages call it; read reads the option whose name is the current token.
+func (p *parser) block(element, kind string, syntax []string, read func(option string) error) error {
+	path, outer := p.path, p.syntax
+	defer func() { p.path, p.syntax = path, outer }()
+	if p.syntax = syntax; element != "" {
+		p.path = append(slices.Clone(path), element)
 	}
-	return p.Errf("unrecognized %s option %q; want one of: %s", where, p.Val(), strings.Join(known, ", "))
-}
-
-func (p *parser) option(name string) error {
-	switch name {
-	case "data_dir":
-		return p.one(&p.app.DataDir)
-	case "provider":
-		return p.provider()
-	case "route":
-		return p.route()
-	case "direct":
-		return p.onOff(&p.app.Direct)
-	case "traces":
-		return p.traces()
-	case "prices":
-		return p.one(&p.app.Prices)
-	case "limits":
-		return p.limits()
-	}
-	return p.unknown("llm", "data_dir", "provider", "route", "direct", "traces", "prices", "limits")
-}
-
-// named reads the name behind provider and route, and refuses it when it was there before.
-func (p *parser) named(kind string) (string, error) {
-	token := p.Token()
-	var name string
-	if !p.AllArgs(&name) {
-		return "", p.ArgErr()
-	}
-	if _, twice := p.lines[kind+" "+name]; twice {
-		return "", p.Errf("%s %q is declared twice", kind, name)
-	}
-	p.lines[kind+" "+name] = token
-	return name, nil
-}
-
-// at makes an error about something declared at another line, in Caddy's form.
-func (p *parser) at(declared string, err error) error {
-	t, ok := p.lines[declared]
-	if !ok {
-		return p.WrapErr(err)
-	}
-	return fmt.Errorf("%w, at %s:%d", err, t.File, t.Line)
-}
-
-// check runs the checks that need the whole block, so that their errors name a line.
-func (p *parser) check() error {
-	return p.app.check(p.at)
-}
-
-func (p *parser) one(dst *string) error {
-	if *dst != "" {
-		return p.Errf("the option %q is there twice", p.Val())
-	}
-	if !p.AllArgs(dst) {
-		return p.ArgErr()
+	last := ""
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		option := p.Val()
+		switch line := p.line(option); {
+		case option == "{" && last != "":
+			return p.Errf("unexpected block; want: %s", p.line(last))
+		case slices.Contains(later, kind+" "+option):
+			return p.Errf("the %s option %q is not available in this version yet; remove it", kind, option)
+		case line == "":
+			return p.Errf("unrecognized %s option %q; want one of: %s", kind, option, strings.Join(names(syntax), ", "))
+		}
+		if last = option; !slices.Contains(repeatable, option) {
+			if err := p.mark(option); err != nil {
+				return err
+			}
+		}
+		if err := read(option); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (p *parser) onOff(dst **bool) error {
-	name := p.Val()
-	var v string
-	if *dst != nil {
-		return p.Errf("the option %q is there twice", name)
+// line is how an option of this block is written, or "".
+func (p *parser) line(option string) string {
+	i := slices.IndexFunc(p.syntax, func(s string) bool { name, _, _ := strings.Cut(s, " "); return name == option })
+	if i < 0 {
+		return ""
 	}
-	if !p.AllArgs(&v) {
-		return p.ArgErr()
+	return p.syntax[i]
+}
+
+func names(syntax []string) []string {
+	out := make([]string, len(syntax))
+	for i, s := range syntax {
+		out[i], _, _ = strings.Cut(s, " ")
+	}
+	return out
+}
+
+func (p *parser) key(element string) string {
+	return strings.Join(append(slices.Clone(p.path), element), "\n")
+}
+
+// mark keeps where something is declared, and refuses it when it is there already.
+func (p *parser) mark(element string) error {
+	if p.places[p.key(element)] != nil {
+		return p.fail("%s is there twice; remove one", element)
+	}
+	here := *p.Dispenser
+	p.places[p.key(element)] = &here
+	return nil
+}
+
+// locate adds to an error the line of what it is about.
+func (p *parser) locate(err error) error {
+	if wrong, ok := errors.AsType[*routing.ConfigError](err); ok {
+		for path := wrong.Path; len(path) > 0; path = path[:len(path)-1] {
+			if place := p.places[strings.Join(path, "\n")]; place != nil {
+				return place.WrapErr(err)
+			}
+		}
+	}
+	return p.WrapErr(err)
+}
+
+// fail makes an error about the current line, with the same beginning as the checks' own.
+func (p *parser) fail(format string, args ...any) error {
+	var where strings.Builder
+	for _, element := range p.path {
+		if kind, name, named := strings.Cut(element, " "); named {
+			fmt.Fprintf(&where, "%s %q: ", kind, name)
+		} else {
+			where.WriteString(kind + " ")
+		}
+	}
+	return p.Errf("%s"+format, append([]any{where.String()}, args...)...)
+}
+
+// usage refuses an option's number of arguments.
+func (p *parser) usage(option string) error {
+	return p.Errf("wrong arguments for %s; want: %s", option, p.line(option))
+}
+
+func (p *parser) option(name string) (err error) {
+	switch name {
+	case "data_dir":
+		p.app.DataDir, err = p.value(name)
+	case "provider":
+		err = p.provider()
+	case "route":
+		err = p.route()
+	case "direct":
+		err = p.onOff(name, &p.app.Direct)
+	case "traces":
+		err = p.traces()
+	case "prices":
+		p.app.Prices, err = p.value(name)
+	case "limits":
+		if p.NextArg() {
+			return p.usage(name)
+		}
+		p.app.Limits = new(Limits)
+		err = p.block("limits", "limits", limitsSyntax, func(option string) error { return p.size(option, &p.app.Limits.MaxBody) })
+	}
+	return err
+}
+
+func (p *parser) traces() error {
+	if p.NextArg() {
+		return p.usage("traces")
+	}
+	c := new(tracing.Config)
+	p.app.Traces = c
+	return p.block("traces", "traces", tracesSyntax, func(option string) (err error) {
+		switch option {
+		case "capture":
+			c.Capture, err = p.value(option)
+		case "sample":
+			c.Sample, err = p.percent(option)
+		case "retain":
+			err = p.duration(option, &c.Retain)
+		case "max_disk":
+			err = p.size(option, &c.MaxDisk)
+		case "redact":
+			err = p.list(option, &c.Redact)
+		}
+		if err == nil {
+			if err = c.Validate(); err != nil {
+				err = p.WrapErr(err)
+			}
+		}
+		return err
+	})
+}
+
+// value reads an option's one value.
+func (p *parser) value(option string) (v string, err error) {
+	if !p.AllArgs(&v) || v == "" {
+		return "", p.usage(option)
+	}
+	return v, nil
+}
+
+// list reads an option's values, one or more.
+func (p *parser) list(option string, dst *[]string) error {
+	args := p.RemainingArgs()
+	if len(args) == 0 || slices.Contains(args, "") {
+		return p.usage(option)
+	}
+	for _, a := range args {
+		if slices.Contains(*dst, a) && option != "api_key" { // a key is in no message
+			return p.fail("%s %s is there twice; remove one", option, a)
+		}
+		*dst = append(*dst, a)
+	}
+	return nil
+}
+
+func (p *parser) onOff(option string, dst **bool) error {
+	v, err := p.value(option)
+	if err != nil {
+		return err
 	}
 	if v != "on" && v != "off" {
-		return p.Errf("%s %q: want on or off", name, v)
+		return p.fail("%s %q: want on or off", option, v)
 	}
 	on := v == "on"
 	*dst = &on
 	return nil
 }
 
-func (p *parser) choice(dst *string, allowed ...string) error {
-	name := p.Val()
-	if err := p.one(dst); err != nil {
+// The readers below take what can be read. Whether it is in range is for the
+// checks, but for zero, which means the default there.
+
+func (p *parser) duration(option string, dst *caddy.Duration) error {
+	v, err := p.value(option)
+	if err != nil {
 		return err
 	}
-	if !slices.Contains(allowed, *dst) {
-		return p.Errf("%s %q: want %s", name, *dst, strings.Join(allowed, ", "))
-	}
-	return nil
-}
-
-func (p *parser) duration(dst *caddy.Duration) error {
-	name := p.Val()
-	var v string
-	if *dst != 0 {
-		return p.Errf("the option %q is there twice", name)
-	}
-	if !p.AllArgs(&v) {
-		return p.ArgErr()
-	}
 	dur, err := caddy.ParseDuration(v)
-	if err != nil || dur <= 0 {
-		return p.Errf("%s %q: want a duration above zero, such as 500ms, 30s, 2m or 7d", name, v)
+	if err != nil || dur == 0 {
+		return p.fail("%s %q: want a duration above zero, such as 500ms, 30s, 2m or 7d", option, v)
 	}
 	*dst = caddy.Duration(dur)
 	return nil
 }
 
-func (p *parser) size(dst *int64) error {
-	name := p.Val()
-	var v string
-	if *dst != 0 {
-		return p.Errf("the option %q is there twice", name)
-	}
-	if !p.AllArgs(&v) {
-		return p.ArgErr()
+func (p *parser) size(option string, dst *int64) error {
+	v, err := p.value(option)
+	if err != nil {
+		return err
 	}
 	n, err := humanize.ParseBytes(v)
 	if err != nil || n == 0 || n > 1<<60 {
-		return p.Errf("%s %q: want a size such as 512KiB, 32MiB or 20GiB", name, v)
+		return p.fail("%s %q: want a size such as 512KiB, 32MiB or 20GiB", option, v)
 	}
 	*dst = int64(n)
 	return nil
 }
 
-func (p *parser) count(dst *int, most int) error {
-	name := p.Val()
-	var v string
-	if *dst != 0 {
-		return p.Errf("the option %q is there twice", name)
-	}
-	if !p.AllArgs(&v) {
-		return p.ArgErr()
+func (p *parser) count(option string, dst *int, want string) error {
+	v, err := p.value(option)
+	if err != nil {
+		return err
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > most {
-		return p.Errf("%s %q: want a whole number from 1 to %d", name, v, most)
+	if err != nil || n == 0 {
+		return p.fail("%s %q: want a whole number %s", option, v, want)
 	}
 	*dst = n
 	return nil
 }
 
 // percent reads a number with or without a percent sign.
-func (p *parser) percent() (*float64, error) {
-	name := p.Val()
-	var v string
-	if !p.AllArgs(&v) {
-		return nil, p.ArgErr()
+func (p *parser) percent(option string) (*float64, error) {
+	v, err := p.value(option)
+	if err != nil {
+		return nil, err
 	}
 	f, err := strconv.ParseFloat(strings.TrimSuffix(v, "%"), 64)
 	if err != nil {
-		return nil, p.Errf("%s %q: want a percentage such as 20%%", name, v)
+		return nil, p.fail("%s %q: want a percentage such as 20%%", option, v)
 	}
 	return &f, nil
-}
-
-func (p *parser) limits() error {
-	if p.NextArg() {
-		return p.ArgErr()
-	}
-	p.app.Limits = new(Limits)
-	for nesting := p.Nesting(); p.NextBlock(nesting); {
-		switch p.Val() {
-		case "max_body":
-			if err := p.size(&p.app.Limits.MaxBody); err != nil {
-				return err
-			}
-		default:
-			return p.unknown("limits", "max_body")
-		}
-	}
-	return nil
-}
-
-func (p *parser) traces() error {
-	if p.NextArg() {
-		return p.ArgErr()
-	}
-	c := new(tracing.Config)
-	p.app.Traces = c
-	for nesting := p.Nesting(); p.NextBlock(nesting); {
-		var err error
-		switch p.Val() {
-		case "capture":
-			err = p.choice(&c.Capture, "full", "metadata", "off")
-		case "sample":
-			c.Sample, err = p.percent()
-		case "retain":
-			err = p.duration(&c.Retain)
-		case "max_disk":
-			err = p.size(&c.MaxDisk)
-		case "redact":
-			args := p.RemainingArgs()
-			if len(args) == 0 {
-				err = p.ArgErr()
-			}
-			c.Redact = append(c.Redact, args...)
-		default:
-			err = p.unknown("traces", "capture", "sample", "retain", "max_disk", "redact")
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.Validate(); err != nil {
-		return p.WrapErr(err)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@
 package frontier
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -85,7 +84,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.started = time.Now()
-	if err := a.check(nil); err != nil {
+	if err := a.check(); err != nil {
 		return err
 	}
 	dir := a.DataDir
@@ -94,7 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	dir, err := caddy.NewReplacer().ReplaceOrErr(dir, true, true)
 	if err != nil {
-		return fmt.Errorf("data_dir: %w", err)
+		return fmt.Errorf("data_dir: %w; set it where Caddy runs", err)
 	}
 	if a.dir, err = filepath.Abs(dir); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
@@ -103,6 +102,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.Provider = map[string]*routing.Provider{}
 	}
 	for name, p := range a.Provider {
+		if p == nil { // null in JSON
+			p = new(routing.Provider)
+			a.Provider[name] = p
+		}
 		if err := p.Provision(name); err != nil {
 			return err
 		}
@@ -121,21 +124,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// check does the checks that need no environment. at adds to an error where
-// in a Caddyfile the thing is declared; nil: it is not from one.
-func (a *App) check(at func(declared string, err error) error) error {
-	if at == nil {
-		at = func(_ string, err error) error { return err }
-	}
-	for name, r := range a.Route {
-		for _, v := range r.Variants {
-			if err := v.Validate(a.Provider); err != nil {
-				return at("variant "+name+" "+v.Name, fmt.Errorf("route %q: variant %q: %w", name, v.Name, err))
-			}
-		}
-		if err := r.Validate(name); err != nil {
-			return at("route "+name, err)
-		}
+// check finds the mistakes that can be found without the environment: no
+// variable and no file is looked at.
+func (a *App) check() error {
+	if err := routing.Check(a.Provider, a.Route); err != nil {
+		return err
 	}
 	if a.Traces != nil {
 		if err := a.Traces.Validate(); err != nil {
@@ -143,7 +136,7 @@ func (a *App) check(at func(declared string, err error) error) error {
 		}
 	}
 	if a.Limits != nil && a.Limits.MaxBody < 0 {
-		return errors.New("limits: max_body cannot be negative")
+		return fmt.Errorf("limits max_body %d: want a size above zero", a.Limits.MaxBody)
 	}
 	return nil
 }
@@ -151,9 +144,13 @@ func (a *App) check(at func(declared string, err error) error) error {
 func (a *App) loadPrices() (*price.Table, error) {
 	t := price.Embedded()
 	if a.Prices != "" {
-		layer, err := price.ReadFile(a.Prices)
+		file, err := caddy.NewReplacer().ReplaceOrErr(a.Prices, true, true)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("prices: %w; set it where Caddy runs", err)
+		}
+		layer, err := price.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("prices: %w", err)
 		}
 		t = t.With(layer)
 	}
@@ -170,7 +167,7 @@ func (a *App) UseProvider(name string) error {
 		return nil
 	}
 	if !routing.IsPreset(name) {
-		return fmt.Errorf("there is no provider %q; declare it in the global option: { llm { provider %s { base_url … } } }", name, name)
+		return noProvider(name)
 	}
 	p := new(routing.Provider)
 	if err := p.Provision(name); err != nil {
@@ -178,6 +175,10 @@ func (a *App) UseProvider(name string) error {
 	}
 	a.Provider[name] = p
 	return nil
+}
+
+func noProvider(name string) error {
+	return fmt.Errorf("there is no provider %q; declare it in the global option: { llm { provider %s { base_url … } } }", name, name)
 }
 
 // Start opens the data directory.

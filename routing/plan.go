@@ -1,10 +1,12 @@
 package routing
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
@@ -31,6 +33,7 @@ type plan struct {
 	site       string // the provider that the caller's own credential may go to, and no other
 	credential string // the caller's, when the last request carried it
 
+	skipped  []call.Attempt // at variants that could not even be asked
 	first    *upstream.Target
 	prepared []prepared
 	buffers  [][]byte
@@ -62,6 +65,24 @@ func (p *plan) release() {
 		call.FreeBuffer(b)
 	}
 	p.buffers = nil
+}
+
+// begin makes the first request, so that what is wrong with the call is
+// answered before anything is sent. A variant whose prompt is not there is
+// passed over for its fallback, as one is whose provider fails.
+func (p *plan) begin() *call.Error {
+	for {
+		started := time.Now()
+		_, fail := p.prepare(0)
+		if fail == nil || fail.Class != unbound || len(p.order) < 2 {
+			return fail
+		}
+		v := p.route.variants[p.order[0]]
+		p.skipped = append(p.skipped, call.Attempt{
+			Provider: v.prefix, Model: v.model, Variant: v.Name, Started: started, ErrorClass: fail.Class, Message: fail.Message,
+		})
+		p.order = p.order[1:]
+	}
 }
 
 // prepare makes the i-th request; nil when there is none.
@@ -132,7 +153,7 @@ func (p *plan) version(v *variant) (*prompts.Version, *call.Error) {
 		if v.prompt == nil {
 			return nil, nil
 		}
-		return p.resolve(*v.prompt)
+		return p.resolveBound(v)
 	}
 	own := prompts.Reference{Name: named.Name, Version: named.Version, Alias: named.Alias}
 	if named.Pinned || v.prompt == nil {
@@ -141,7 +162,21 @@ func (p *plan) version(v *variant) (*prompts.Version, *call.Error) {
 	if v.prompt.Name != named.Name && named.Source != call.Recognized && !p.bound(named.Name) {
 		return p.resolve(own) // a prompt that has nothing to do with what the route migrates
 	}
-	return p.resolve(*v.prompt)
+	return p.resolveBound(v)
+}
+
+// unbound is the error class of a variant whose prompt does not exist (yet).
+const unbound = "prompt_unbound"
+
+func (p *plan) resolveBound(v *variant) (*prompts.Version, *call.Error) {
+	version, err := p.table.resolve(*v.prompt)
+	if err != nil {
+		return nil, &call.Error{
+			Status: http.StatusServiceUnavailable, Class: unbound, Code: "prompt_not_found", NoRetry: true,
+			Message: fmt.Sprintf("variant %q of route %q binds a prompt that is not there: %s", v.Name, p.route.Name, err),
+		}
+	}
+	return version, nil
 }
 
 func (p *plan) bound(prompt string) bool {

@@ -88,7 +88,7 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !ok {
 		return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_proxy needs llm_router before it; the directive llm has both"))
 	}
-	x := upstream.Exchange{Targets: p.targets}
+	x := upstream.Exchange{Targets: p.targets, Attempts: p.skipped}
 	ans, err := x.Do(r.Context())
 	c.BodyDone = true // the client of providers keeps nothing of it
 	c.Attempts = x.Attempts

@@ -78,7 +78,7 @@ func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	p, fail := h.app.Routing().decide(c, r, h.Provider)
 	if fail == nil {
-		_, fail = p.prepare(0)
+		fail = p.begin()
 	}
 	if fail != nil {
 		p.release()
