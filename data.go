@@ -1,10 +1,15 @@
 package frontier
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -18,10 +23,14 @@ import (
 // data is what one data directory holds, opened. Configurations before and
 // after a reload share it; it is closed when the last one has let go of it.
 type data struct {
+	log      *zap.Logger
 	control  *control.Store
 	registry *prompts.Registry
 	traces   *tracing.Store
 	routing  *routing.State
+
+	mu   sync.Mutex
+	kept []*tracing.Config // of the configurations that use it; the last one's limits are in force
 }
 
 // pool holds the open data directories by their absolute path alone: the same
@@ -44,9 +53,12 @@ func closeData(dir string, log *zap.Logger) {
 
 func newData(dir string, log *zap.Logger) (_ *data, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if errors.Is(err, syscall.ENOTDIR) {
+			return nil, fmt.Errorf("creating the data directory: %w: a file is in the way; move it, or set data_dir to a directory", err)
+		}
 		return nil, fmt.Errorf("creating the data directory: %w; make it writable for the user that Caddy runs as, or set data_dir", err)
 	}
-	d := new(data)
+	d := &data{log: log}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("opening the data directory %s: %w", dir, errors.Join(err, d.Destruct()))
@@ -63,6 +75,34 @@ func newData(dir string, log *zap.Logger) (_ *data, err error) {
 	}
 	d.traces, err = tracing.Open(filepath.Join(dir, "traces"), log.Named("traces"), tracing.Options{})
 	return d, err
+}
+
+// retain puts a configuration's limits of traces in force, until release: a
+// configuration that is refused after all must not have shortened what is kept.
+func (d *data) retain(c *tracing.Config) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kept = append(d.kept, c)
+	d.traces.SetRetention(c.Limits())
+}
+
+func (d *data) release(c *tracing.Config) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kept = slices.DeleteFunc(d.kept, func(k *tracing.Config) bool { return k == c })
+	if n := len(d.kept); n > 0 {
+		d.traces.SetRetention(d.kept[n-1].Limits())
+	}
+}
+
+// flush writes what is still in memory. The directory stays open.
+func (d *data) flush(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := d.traces.Sync(ctx); err != nil {
+		d.log.Error("the last traces may not be stored", zap.Error(err))
+	}
+	d.routing.Save()
 }
 
 // Destruct closes whatever is open.

@@ -4,6 +4,7 @@
 package frontier
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -63,7 +64,9 @@ type App struct {
 
 	opening  sync.Mutex
 	opened   atomic.Bool
+	cleaned  bool
 	data     *data
+	kept     *tracing.Config // Traces, or the defaults
 	view     *prompts.View
 	recorder *tracing.Recorder
 }
@@ -79,8 +82,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "llm", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision compiles providers and routes. It opens no store: a configuration
-// can be validated beside a running server.
+// Provision compiles providers and routes. At the start of a process it opens
+// no store: a configuration can be validated beside a running server. On a
+// reload it opens the data directory, before a server of the new configuration
+// takes any request: what is wrong with the directory must not be felt by requests.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.started = time.Now()
@@ -121,8 +126,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.table, err = routing.NewTable(a.Provider, a.Route, a.Direct == nil || *a.Direct, a.prices)
-	return err
+	if err != nil || !reloading() {
+		return err
+	}
+	return a.open()
 }
+
+// reloading reports whether this process runs a configuration already; caddy
+// validate does not.
+func reloading() bool { return caddy.ActiveContext().Context != nil }
 
 // check finds the mistakes that can be found without the environment: no
 // variable and no file is looked at.
@@ -187,8 +199,8 @@ func (a *App) Start() error { return a.open() }
 // Stop has nothing to do: requests that are under way still use the app.
 func (a *App) Stop() error { return nil }
 
-// open opens the data directory once: on Start, or on the first request,
-// whichever comes first.
+// open opens the data directory once: on a reload in Provision, else on Start
+// or on the first request, whichever comes first.
 func (a *App) open() error {
 	if a.opened.Load() {
 		return nil
@@ -198,20 +210,22 @@ func (a *App) open() error {
 	if a.opened.Load() {
 		return nil
 	}
+	if a.cleaned {
+		return errors.New("the configuration is not in use any more")
+	}
 	d, err := openData(a.dir, a.log)
 	if err != nil {
 		return err
 	}
-	cfg := a.Traces
-	if cfg == nil {
-		cfg = new(tracing.Config)
+	if a.kept = a.Traces; a.kept == nil {
+		a.kept = new(tracing.Config)
 	}
-	recorder, err := tracing.NewRecorder(*cfg, d.traces, a.prices)
+	recorder, err := tracing.NewRecorder(*a.kept, d.traces, a.prices)
 	if err != nil {
 		closeData(a.dir, a.log)
 		return err
 	}
-	d.traces.SetRetention(cfg.Limits())
+	d.retain(a.kept)
 	a.data, a.recorder = d, recorder
 	a.view = prompts.NewView(d.registry, a.table.Scopes())
 	a.table.Attach(d.routing, a.view, a.log)
@@ -227,22 +241,38 @@ func (a *App) Cleanup() error {
 	}
 	a.opening.Lock()
 	defer a.opening.Unlock()
+	a.cleaned = true
 	if !a.opened.Load() {
 		return nil
 	}
 	a.table.Detach()
+	a.data.release(a.kept)
 	release := func(limit time.Duration) {
 		a.recorder.Wait(limit)
 		a.view.Close()
 		closeData(a.dir, a.log)
 	}
 	if caddy.Exiting() {
-		release(3 * time.Second)
+		// Configurations before this one may still hold the directory, for the sake of streams that end with the process.
+		a.recorder.Wait(exitWait)
+		a.data.flush(exitWait)
+		release(0)
 		return nil
 	}
-	go release(24 * time.Hour) // ends when the last request has: providers' timeouts bound them
+	go func() { // ends when the last request has: providers' timeouts bound them
+		time.Sleep(lateRequests)
+		release(24 * time.Hour)
+	}()
 	return nil
 }
+
+const (
+	// lateRequests is for how long the servers of a replaced configuration may
+	// still get a request: net/http leaves connections on which none has come yet open for five seconds.
+	lateRequests = 6 * time.Second
+	// exitWait bounds how long the end of the process waits for each of: calls, and traces to be written.
+	exitWait = 3 * time.Second
+)
 
 // The methods below are what the handlers ask of the app.
 
@@ -265,13 +295,15 @@ func (a *App) Prompts() *prompts.View {
 }
 
 // ready opens the data directory on a request that comes before Start. If it
-// cannot be opened, Start says so and the configuration is refused.
+// cannot be opened, the process is about to end, or to refuse its first
+// configuration: Start says why, and the request gets no answer.
 func (a *App) ready() {
 	if a.opened.Load() {
 		return
 	}
 	if err := a.open(); err != nil {
-		a.log.Error("the data directory is not open; the call goes on without it", zap.Error(err))
+		a.log.Error("the data directory is not open; a request that came before is dropped", zap.Error(err))
+		panic(http.ErrAbortHandler)
 	}
 }
 

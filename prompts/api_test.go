@@ -57,7 +57,8 @@ func TestAPI(t *testing.T) {
 		{"empty list", "GET", "/prompts", "", 200, []string{`{"items":[],"next_cursor":null}`}},
 		{
 			"register", "POST", "/prompts", `{"name":"senti","template":"Classify <{{text}}>\nBriefly.\n","commit_message":"first","tags":{"a":"b"},"model_config":{"temperature":0.0},"actor":"eva","reason":"new"}`,
-			201, []string{`"name":"senti","version":1,"uri":"prompts:/senti/1","type":"text","template":"Classify <{{text}}>\nBriefly.\n","variables":["text"],"commit_message":"first","tags":{"a":"b"},"response_format":null,"model_config":{"temperature":0.0},"hash":"sha256:`, `"parent":null,"author":"eva","created_at":"2026-01-02T03:04:05.000Z","aliases":[]`, "-unrecognizable"},
+			201,
+			[]string{`"name":"senti","version":1,"uri":"prompts:/senti/1","type":"text","template":"Classify <{{text}}>\nBriefly.\n","variables":["text"],"commit_message":"first","tags":{"a":"b"},"response_format":null,"model_config":{"temperature":0.0},"hash":"sha256:`, `"parent":null,"author":"eva","created_at":"2026-01-02T03:04:05.000Z","aliases":[]`, "-unrecognizable"},
 		},
 		{"register the same", "POST", "/prompts", `{"name":"senti","template":"Classify <{{text}}>\nBriefly.\n","model_config":{"temperature":0.0}}`, 200, []string{`"version":1`}},
 		{"register the next", "POST", "/prompts", `{"name":"senti","template":"Sort <{{text}}>\nBriefly, {{name}}.\n","response_format":{"type":"object"}}`, 201, []string{`"version":2`, `"parent":1`}},

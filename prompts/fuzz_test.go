@@ -16,7 +16,8 @@ import (
 func checkRoundTrip(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, template *Template, values map[string]string) {
+}, template *Template, values map[string]string,
+) {
 	t.Helper()
 	messages, err := template.Render(values)
 	if err != nil {

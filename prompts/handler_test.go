@@ -24,6 +24,7 @@ func (fakeApp) MaxBody() int64                                { return 1 << 20 }
 func newHandler(view *View) *Handler {
 	return &Handler{app: fakeApp{view, map[string]string{"gpt-4": "senti"}}}
 }
+
 func headers(pairs ...string) http.Header {
 	h := http.Header{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -84,11 +85,13 @@ func TestHandlerFindsPrompt(t *testing.T) {
 	}{
 		{
 			"parameter on chat", chatPath, nil, `{"model":"gpt-4","prompt":{"id":"senti","version":"2","variables":{"text":"x","kind":{"type":"input_text","text":"y"}}}}`,
-			call.Prompt{Name: "senti", Version: 2, Source: call.FromParameter, Pinned: true, Variables: map[string]string{"text": "x", "kind": "y"}}, 0,
+			call.Prompt{Name: "senti", Version: 2, Source: call.FromParameter, Pinned: true, Variables: map[string]string{"text": "x", "kind": "y"}},
+			0,
 		},
 		{
 			"parameter, version a number", responsesPath, nil, `{"prompt":{"id":"senti","version":1,"variables":{"a":1.50,"b":true,"c":false,"d.e":-1e3}}}`,
-			call.Prompt{Name: "senti", Version: 1, Source: call.FromParameter, Pinned: true, Variables: map[string]string{"a": "1.50", "b": "true", "c": "false", "d.e": "-1e3"}}, 0,
+			call.Prompt{Name: "senti", Version: 1, Source: call.FromParameter, Pinned: true, Variables: map[string]string{"a": "1.50", "b": "true", "c": "false", "d.e": "-1e3"}},
+			0,
 		},
 		{"parameter, URI", responsesPath, nil, `{"prompt":{"id":"prompts:/senti/1","version":null,"variables":null}}`, call.Prompt{Name: "senti", Version: 1, Source: call.FromParameter, Pinned: true}, 0},
 		{"parameter, alias in the id", responsesPath, nil, `{"prompt":{"id":"senti@production"}}`, call.Prompt{Name: "senti", Alias: "production", Source: call.FromParameter}, 0},
@@ -99,7 +102,8 @@ func TestHandlerFindsPrompt(t *testing.T) {
 		{
 			"parameter before header, variables of both", chatPath, headers("LLM-Prompt", "other", "LLM-Prompt-Variables", `{"text":"h","kind":"h"}`),
 			`{"prompt":{"id":"senti","variables":{"text":"p"}}}`,
-			call.Prompt{Name: "senti", Source: call.FromParameter, Variables: map[string]string{"text": "p", "kind": "h"}}, 0,
+			call.Prompt{Name: "senti", Source: call.FromParameter, Variables: map[string]string{"text": "p", "kind": "h"}},
+			0,
 		},
 		{"hosted prompt of OpenAI", responsesPath, nil, `{"model":"openai/gpt-4o","prompt":{"id":"pmpt_123","version":"x y","variables":{"i":{"type":"input_image"}}}}`, call.Prompt{}, 0},
 		{"hosted prompt without an id", responsesPath, nil, `{"prompt":{}}`, call.Prompt{}, 0},

@@ -119,16 +119,14 @@ func (h routesAPI) weights(w http.ResponseWriter, r *http.Request) error {
 	if _, err := rs.Config.weights(body.Weights); err != nil {
 		return api.Invalid("weights", "route %q: %s", rs.Name, err)
 	}
+	seen := rs.revision.Load()
 	before := rs.answer()
 	if err := api.CheckMatch(r, before.etag()); err != nil {
 		return err
 	}
 	revision := control.Any
 	if r.Header.Get("If-Match") != "" {
-		revision = 0
-		if o := rs.override.Load(); o != nil {
-			revision = o.revision
-		}
+		revision = seen
 	}
 	o := Override{
 		Weights: body.Weights, Declared: rs.Config.named(rs.declared), ChangedAt: time.Now().UTC().Truncate(time.Millisecond),

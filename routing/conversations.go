@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -26,6 +27,8 @@ const (
 type conversations struct {
 	table *lru.Cache[uint64, placed]
 	now   func() time.Time
+	// changes counts what was put in; a full table's length does not change.
+	changes atomic.Int64
 }
 
 type placed struct {
@@ -54,6 +57,7 @@ func (t *conversations) get(route, id string) (variant string, ok bool) {
 func (t *conversations) put(route, id, variant string) {
 	if id != "" {
 		t.table.Add(conversationKey(route, id), placed{variant, t.now().Unix()})
+		t.changes.Add(1)
 	}
 }
 

@@ -45,8 +45,9 @@ type State struct {
 	overrides map[string]Override
 	tables    map[*Table]struct{}
 
-	stop chan struct{}
-	done chan struct{}
+	saving sync.Mutex
+	stop   chan struct{}
+	done   chan struct{}
 }
 
 // NewState reads the state from the control store, and the conversation table
@@ -79,22 +80,28 @@ func (s *State) run() {
 	defer close(s.done)
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
-	saved := -1
+	saved := s.conversations.changes.Load()
 	for {
 		select {
 		case <-s.stop:
-			s.save()
+			s.Save()
 			return
 		case <-tick.C:
-			if n := s.conversations.table.Len(); n != saved {
-				s.save()
+			if n := s.conversations.changes.Load(); n != saved {
+				s.Save()
 				saved = n
 			}
+			s.mu.Lock()
+			s.forget()
+			s.mu.Unlock()
 		}
 	}
 }
 
-func (s *State) save() {
+// Save writes the conversation table.
+func (s *State) Save() {
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	if err := s.conversations.save(s.file); err != nil {
 		s.log.Warn("the conversation table could not be saved", zap.Error(err))
 	}
@@ -121,6 +128,36 @@ func (s *State) detach(t *Table) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tables, t)
+	s.forget()
+}
+
+// forget removes weights set at run time that changed declarations have
+// replaced, so that they do not come back when the old declaration does. While
+// a configuration has them in force, they stay: the one that replaces them may
+// yet be refused. Holds mu.
+func (s *State) forget() {
+	for name, o := range s.overrides {
+		declared, inForce := false, false
+		for t := range s.tables {
+			if r := t.byName[name]; r != nil {
+				declared = true
+				inForce = inForce || r.override.Load() != nil
+			}
+		}
+		if !declared || inForce {
+			continue
+		}
+		if _, err := s.store.Commit(control.Change{Key: weightsPrefix + name, Expect: o.revision}); err != nil {
+			s.log.Warn("weights that were replaced could not be removed; that is tried again", zap.String("route", name), zap.Error(err))
+			continue
+		}
+		delete(s.overrides, name)
+		for t := range s.tables {
+			if r := t.byName[name]; r != nil {
+				r.revision.Store(0)
+			}
+		}
+	}
 }
 
 // errStale means that the state has changed since the caller read it.
@@ -154,7 +191,7 @@ func (s *State) setWeights(r *RouteState, o Override, revision uint64) error {
 // apply puts declared weights or those set at run time in force.
 func (r *RouteState) apply(o Override, set bool, log *zap.Logger) {
 	weights := r.declared
-	r.override.Store(nil)
+	var inForce *Override
 	if set {
 		w, err := r.Config.weights(o.Weights)
 		switch {
@@ -166,13 +203,15 @@ func (r *RouteState) apply(o Override, set bool, log *zap.Logger) {
 				zap.Any("declared", r.Config.named(r.declared)), zap.Any("replaced", o.Weights))
 		default:
 			weights = w
-			r.override.Store(&o)
+			inForce = &o
 			if !maps.Equal(o.Weights, o.Declared) {
 				log.Warn("weights set at run time are in force, not the declared ones; to keep them, declare them in the configuration",
 					zap.String("route", r.Name), zap.Any("weights", o.Weights), zap.Any("declared", o.Declared))
 			}
 		}
 	}
+	r.revision.Store(o.revision)
+	r.override.Store(inForce)
 	r.split.Store(newSplit(weights))
 }
 

@@ -41,6 +41,7 @@ type RouteState struct {
 	fallback  []int
 	split     atomic.Pointer[split]
 	override  atomic.Pointer[Override]
+	revision  atomic.Uint64 // of the weights in the control store, in force or replaced; 0: none
 	unitless  atomic.Int64 // calls that lacked what the route is sticky by
 	stable    int
 	recognize bool

@@ -148,11 +148,15 @@ func TestMessages(t *testing.T) {
 	}{
 		"chat": {
 			"/v1/chat/completions", `{"messages":[{"content":"a","role":"developer"},{"role":"user","content":[{"type":"text","text":"b"},{"type":"image_url","image_url":{}}]},{"role":"user","content":[{"type":"text","text":"c"},{"type":"text","text":"d"}]}]}`,
-			[]call.Role{call.System, call.User, call.User}, []string{"a", "b", "-"}, false,
+			[]call.Role{call.System, call.User, call.User},
+			[]string{"a", "b", "-"},
+			false,
 		},
 		"tool result": {
 			"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"r"}]}`,
-			[]call.Role{call.User, call.Assistant, call.Tool}, []string{"a", "-", "r"}, true,
+			[]call.Role{call.User, call.Assistant, call.Tool},
+			[]string{"a", "-", "r"},
+			true,
 		},
 		"responses, text":  {"/v1/responses", `{"instructions":"i","input":"x"}`, []call.Role{call.System, call.User}, []string{"i", "x"}, false},
 		"responses, items": {"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"1"}]}`, []call.Role{call.User, call.Assistant, call.Tool}, []string{"x", "-", "-"}, true},
