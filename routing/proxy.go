@@ -105,25 +105,30 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return p.stream(w, r, ans)
 }
 
-// header sets what is known before the body.
+// header sets what is known before the body. The values share one array.
 func (p *plan) header(h http.Header, ans *upstream.Answer) {
 	c := p.call
 	c.SetIDs(h)
-	h["Llm-Model"] = []string{c.Provider + "/" + c.Model}
-	h["Llm-Attempts"] = []string{strconv.Itoa(len(c.Attempts))}
+	values := make([]string, 0, 8+len(passedOn))
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set("Llm-Model", c.Provider+"/"+c.Model)
+	set("Llm-Attempts", strconv.Itoa(len(c.Attempts)))
 	if c.Route != "" {
-		h["Llm-Route"] = []string{c.Route}
-		h["Llm-Variant"] = []string{c.Variant}
+		set("Llm-Route", c.Route)
+		set("Llm-Variant", c.Variant)
 	}
 	if c.Served.Name != "" {
-		h["Llm-Prompt"] = []string{c.Served.Name + "/" + strconv.Itoa(c.Served.Version)}
+		set("Llm-Prompt", c.Served.Name+"/"+strconv.Itoa(c.Served.Version))
 	}
 	if id := c.Attempts[len(c.Attempts)-1].UpstreamRequestID; id != "" {
-		h["Llm-Upstream-Request-Id"] = []string{id}
+		set("Llm-Upstream-Request-Id", id)
 	}
 	for _, name := range passedOn {
 		if v := ans.Header.Get(name); v != "" {
-			h[name] = []string{v}
+			set(name, v)
 		}
 	}
 	if p.credential != "" {

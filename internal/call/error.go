@@ -86,6 +86,6 @@ func (c *Call) Fail(w http.ResponseWriter, e *Error) {
 
 // SetIDs sets the headers by which SDKs and people find the trace.
 func (c *Call) SetIDs(h http.Header) {
-	h["X-Request-Id"] = []string{c.ID}
-	h["Request-Id"] = []string{c.ID}
+	id := []string{c.ID}
+	h["X-Request-Id"], h["Request-Id"] = id, id
 }

@@ -69,6 +69,9 @@ func (c *Call) scanMessages() {
 
 func (c *Call) scanList(list jsonscan.Value) {
 	doc := c.Body
+	if c.Messages == nil && list.IsArray(doc) {
+		c.Messages = make([]Message, 0, 8)
+	}
 	var m Message
 	var kind []byte
 	jsonscan.Records(doc, list, func(key []byte, value jsonscan.Value) {

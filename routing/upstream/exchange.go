@@ -152,6 +152,7 @@ type attempt struct {
 	target   *Target
 	limits   Limits
 	deadline time.Time // of the whole call
+	armed    time.Time // the connection's deadline
 	started  time.Time
 	cn       *conn
 	resp     *response
@@ -255,7 +256,10 @@ func (a *attempt) until(limit time.Duration) {
 			d = t
 		}
 	}
-	_ = a.cn.raw.SetDeadline(d)
+	if !d.Equal(a.armed) {
+		a.armed = d
+		_ = a.cn.raw.SetDeadline(d)
+	}
 }
 
 // timeout is the fault of a deadline that has passed: the call's, or that of the phase.
