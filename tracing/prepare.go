@@ -1,0 +1,478 @@
+package tracing
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/cespare/xxhash/v2"
+)
+
+// row is a trace's metadata as the store has it. Times are microseconds.
+type row struct {
+	seq      int64
+	id       [16]byte
+	series   series
+	seriesID int64
+	started  int64
+	duration int64
+	ttft     int64 // -1: unknown
+	usage    call.Usage
+	cost     float64 // NaN: unknown
+	flags    int64
+	attempts int64
+
+	session, user, key, conversation string
+	tags                             string // a JSON object, "" for none
+
+	block, offset, size int64 // of the entry with the payloads; size 0: none
+}
+
+// series is what many rows have in common. It is stored once a file, and is
+// what traces are mostly searched and grouped by.
+type series struct {
+	front, route, variant, assignment, provider, model, requested string
+	prompt                                                        string
+	version                                                       int64
+	source                                                        string
+	stream                                                        bool
+	status                                                        string
+	httpStatus                                                    int64
+	errorClass, finish                                            string
+}
+
+// The flags of a row. Six bits from flagShift on count how far seq was moved
+// on because another trace had it.
+const (
+	flagUsage = 1 << iota
+	flagEstimated
+	flagRetry
+	flagRequest
+	flagResponse
+	flagTruncated
+	flagManyTags
+	flagShift = 16
+)
+
+const maxShift = 63
+
+// maxField bounds what comes from outside into a row, in bytes.
+const (
+	maxField   = 256
+	maxTag     = 512
+	maxTags    = 32
+	maxDetails = 256 << 10
+)
+
+// seqOf makes a row's key of an id, a UUIDv7: 48 bits of milliseconds and
+// the 12 bits behind them, in which the id's maker counts. So rows lie in the
+// order of time, and are found by id without an index.
+func seqOf(id [16]byte) int64 {
+	top := binary.BigEndian.Uint64(id[:8])
+	return int64(top>>16<<12 | top&0xfff)
+}
+
+// seqAt is the first key of a time.
+func seqAt(t time.Time) int64 { return max(t.UnixMilli(), 0) << 12 }
+
+// timeOf is the time in a key.
+func timeOf(seq int64) time.Time { return time.UnixMilli(seq >> 12).UTC() }
+
+// dayOf is the number of the UTC day that a key belongs to.
+func dayOf(seq int64) int { return int((seq >> 12) / 86_400_000) }
+
+// preparer turns records into rows and entries. Its buffers are used again for
+// each record.
+type preparer struct {
+	assembler assembler
+	row       row
+	answer    []byte // the re-assembled answer
+	clean     [2][]byte
+	details   []byte
+	decoded   []byte
+}
+
+// entry is what a block holds of a trace. Its slices are good until the next
+// record is prepared.
+type entry struct {
+	id       [16]byte
+	details  []byte
+	request  []byte
+	shared   jsonscan.Value // of request: a long text worth keeping once
+	response []byte
+}
+
+// prepare reads the record. The row's place in a file is not yet set.
+func (p *preparer) prepare(r *Record) (*row, entry) {
+	c := r.Call
+	w := &p.row
+	*w = row{ttft: -1, cost: math.NaN()}
+	w.id, _ = parseID(c.ID)
+	w.seq = seqOf(w.id)
+	w.started = c.Started.UnixMicro()
+	w.duration = max(r.Duration.Microseconds(), 0)
+	if r.FirstByte > 0 {
+		w.ttft = r.FirstByte.Microseconds()
+	}
+	w.attempts = int64(len(c.Attempts))
+	w.session, w.user, w.key, w.conversation = bounded(c.Session), bounded(c.User), bounded(c.Key), bounded(c.Conversation)
+	if c.Retry {
+		w.flags |= flagRetry
+	}
+	if r.Truncated || r.Capture == call.CaptureFull && len(c.Body) > maxPayload {
+		w.flags |= flagTruncated
+	}
+	w.series = series{
+		front: c.Front.String(), route: bounded(c.Route), variant: bounded(c.Variant), assignment: string(c.Assignment),
+		provider: bounded(c.Provider), model: bounded(c.Model), requested: bounded(c.RequestedModel),
+		prompt: bounded(c.Served.Name), version: int64(c.Served.Version), source: string(c.Served.Source),
+		stream: c.Stream || r.EventStream, status: string(r.Status), httpStatus: int64(r.HTTPStatus),
+		errorClass: bounded(c.ErrorClass), finish: bounded(c.Finish),
+	}
+	w.tags = p.tags(r)
+
+	response, a, notes := p.response(r)
+	usage := c.Usage
+	s := &w.series
+	if usage == nil {
+		usage = a.usage
+	}
+	if s.model == "" {
+		s.model = bounded(a.model)
+	}
+	if s.finish == "" {
+		s.finish = bounded(a.finish)
+	}
+	if s.errorClass == "" && a.failed {
+		s.errorClass = bounded(a.class)
+	}
+	if r.Guessed {
+		s.status = string(refine(r, a))
+	}
+	if r.Observed && w.attempts == 0 && (a.done || s.httpStatus != 0) {
+		w.attempts = 1
+	}
+	if usage != nil {
+		w.usage = *usage
+		w.flags |= flagUsage
+		if usage.Estimated {
+			w.flags |= flagEstimated
+		}
+		w.cost = r.recorder.cost(s.provider, s.model, r, usage)
+	}
+
+	e := entry{id: w.id}
+	if r.Capture == call.CaptureFull {
+		e.response = response
+		if r.storesRequest() && len(c.Body) > 0 {
+			e.request = c.Body
+			e.shared = sharedText(c)
+		}
+	}
+	if x := r.recorder.redact; x != nil {
+		if e.request != nil {
+			p.clean[0] = x.body(p.clean[0][:0], e.request)
+			e.request, e.shared = p.clean[0], jsonscan.Value{}
+		}
+		if e.response != nil {
+			p.clean[1] = x.body(p.clean[1][:0], e.response)
+			e.response = p.clean[1]
+		}
+	}
+	if e.request != nil {
+		w.flags |= flagRequest
+	}
+	if e.response != nil {
+		w.flags |= flagResponse
+	}
+	e.details = p.describe(r, usage, notes, e.request != nil)
+	return w, e
+}
+
+// response decodes and re-assembles what was sent. Its result is nil when
+// there is nothing to be kept.
+func (p *preparer) response(r *Record) (body []byte, a answer, notes []string) {
+	body = r.Response
+	if len(body) == 0 {
+		return nil, a, nil
+	}
+	if r.Encoding != "" && r.Encoding != "identity" {
+		var err error
+		if p.decoded != nil {
+			call.FreeBuffer(p.decoded)
+		}
+		p.decoded, err = decode(r.Encoding, body)
+		if err != nil {
+			notes = append(notes, "response: "+err.Error())
+			p.row.flags |= flagTruncated
+		}
+		if body = p.decoded; len(body) == 0 {
+			return nil, a, notes
+		}
+	}
+	if r.EventStream {
+		out, a := p.assembler.assemble(p.answer[:0], r.Call.Front, body)
+		p.answer = out
+		if a.usage == nil && r.Call.Front == call.Responses {
+			a.usage = p.assembler.answer.usage
+		}
+		if len(out) == 0 {
+			return body, a, append(notes, "response: no event of the stream could be read")
+		}
+		return out, a, notes
+	}
+	if c := r.Call; r.Guessed || c.Usage == nil || c.Model == "" || c.Finish == "" {
+		a = readAnswer(c.Front, body)
+	}
+	return body, a, notes
+}
+
+// refine corrects what the handler could only guess: whether a stream came to
+// its end, and whether it ended in an error.
+func refine(r *Record, a answer) call.Status {
+	if !r.EventStream || a.events == 0 {
+		return r.Status
+	}
+	switch {
+	case a.failed:
+		return call.StatusError
+	case r.Status == call.StatusError || r.Truncated:
+		return r.Status
+	case a.done:
+		return call.StatusOK
+	case r.Status == call.StatusOK:
+		return call.StatusCut
+	}
+	return r.Status
+}
+
+// sharedText is the leading system message, when it is long enough to be
+// worth keeping once for all the requests that begin with it.
+func sharedText(c *call.Call) jsonscan.Value {
+	const long = 1 << 10
+	for i := range c.Messages {
+		m := &c.Messages[i]
+		if m.Role != call.System {
+			break
+		}
+		if m.Content.End-m.Content.Start >= long {
+			return m.Content
+		}
+	}
+	return jsonscan.Value{}
+}
+
+func (p *preparer) tags(r *Record) string {
+	tags := r.Call.Tags
+	if len(tags) == 0 {
+		return ""
+	}
+	keys := make([]string, 0, len(tags))
+	for k := range tags {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	o := object(p.details[:0])
+	for _, k := range keys[:min(len(keys), maxTags)] {
+		name := cut(k, maxTag)
+		o.comma()
+		o.dst = jsonscan.AppendQuoted(o.dst, name)
+		o.dst = append(o.dst, ':')
+		o.dst = jsonscan.AppendQuoted(o.dst, cut(r.recorder.redact.member(k, tags[k]), maxTag))
+	}
+	p.details = o.end()
+	return string(p.details)
+}
+
+// describe writes what is known of the call besides row and bodies.
+func (p *preparer) describe(r *Record, usage *call.Usage, notes []string, request bool) []byte {
+	c, x := r.Call, r.recorder.redact
+	o := object(p.details[:0])
+	if c.Message != "" {
+		o.string("message", cut(x.text(c.Message), 4<<10))
+	}
+	o.string("w3c_trace_id", c.W3CTraceID)
+	parameters := []byte(c.Sent)
+	if parameters == nil && !request {
+		parameters = appendParameters(nil, &c.Object)
+	}
+	if len(parameters) > 2 && len(parameters) <= maxDetails && jsonscan.Valid(parameters, maxNesting) {
+		o.name("parameters")
+		if x != nil {
+			o.dst = x.body(o.dst, parameters)
+		} else {
+			o.dst = append(o.dst, parameters...)
+		}
+	}
+	if len(c.Adjustments) > 0 {
+		o.name("adjustments")
+		o.dst = appendTexts(o.dst, c.Adjustments)
+	}
+	if r.Capture == call.CaptureFull {
+		p.describeContent(&o, r)
+	}
+	if len(notes) > 0 {
+		o.name("notes")
+		o.dst = appendTexts(o.dst, notes)
+	}
+	if len(c.Attempts) > 0 || r.Observed {
+		o.name("spans")
+		o.dst = append(o.dst, '[')
+		for i := range c.Attempts {
+			if i > 0 {
+				o.dst = append(o.dst, ',')
+			}
+			a := &c.Attempts[i]
+			cost := r.recorder.cost(a.Provider, a.Model, r, a.Usage)
+			o.dst = appendSpan(o.dst, a, cost, x)
+		}
+		if len(c.Attempts) == 0 {
+			a := call.Attempt{
+				Model: p.row.series.model, Started: c.Started, Duration: r.Duration, FirstToken: r.FirstByte, HTTPStatus: r.HTTPStatus,
+				ErrorClass: p.row.series.errorClass, Usage: usage, UpstreamRequestID: r.UpstreamRequestID,
+			}
+			o.dst = appendSpan(o.dst, &a, p.row.cost, x)
+		}
+		o.dst = append(o.dst, ']')
+	}
+	p.details = o.end()
+	if len(p.details) == 2 {
+		return nil
+	}
+	return p.details
+}
+
+// describeContent writes what holds parts of the messages.
+func (p *preparer) describeContent(o *objectWriter, r *Record) {
+	c, x := r.Call, r.recorder.redact
+	if v := c.Prompt.Variables; len(v) > 0 && sizeOf(v) <= maxPayload {
+		names := make([]string, 0, len(v))
+		for k := range v {
+			names = append(names, k)
+		}
+		slices.Sort(names)
+		o.name("variables")
+		vars := object(o.dst)
+		for _, k := range names {
+			vars.comma()
+			vars.dst = jsonscan.AppendQuoted(vars.dst, valid(k))
+			vars.dst = append(vars.dst, ':')
+			vars.dst = jsonscan.AppendQuoted(vars.dst, valid(x.member(k, v[k])))
+		}
+		o.dst = vars.end()
+	}
+	if m := c.NearMiss; m != nil {
+		near := *m
+		near.Got, near.Want = x.text(near.Got), x.text(near.Want)
+		if b, err := json.Marshal(near); err == nil {
+			o.raw([]byte("near_miss"), b)
+		}
+	}
+}
+
+func sizeOf(m map[string]string) (n int) {
+	for k, v := range m {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+func appendTexts(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = jsonscan.AppendQuoted(dst, cut(s, maxDetails))
+	}
+	return append(dst, ']')
+}
+
+// appendSpan writes an attempt in short form; spans are read back by span.
+func appendSpan(dst []byte, a *call.Attempt, cost float64, x *redactor) []byte {
+	o := object(dst)
+	o.string("provider", cut(a.Provider, maxField))
+	o.string("model", cut(a.Model, maxField))
+	o.string("variant", cut(a.Variant, maxField))
+	o.int("started", a.Started.UnixMicro())
+	o.int("duration", a.Duration.Microseconds())
+	o.int("ttft", a.FirstToken.Microseconds())
+	o.int("http_status", int64(a.HTTPStatus))
+	o.string("error_class", cut(a.ErrorClass, maxField))
+	if a.Message != "" {
+		o.string("message", cut(x.text(a.Message), 4<<10))
+	}
+	if u := a.Usage; u != nil {
+		o.name("usage")
+		n := object(o.dst)
+		n.int("input", u.Input)
+		n.int("output", u.Output)
+		n.int("cached", u.CachedInput)
+		n.int("cache_write", u.CacheWriteInput)
+		n.int("reasoning", u.Reasoning)
+		if u.Estimated {
+			n.int("estimated", 1)
+		}
+		o.dst = n.end()
+	}
+	if !math.IsNaN(cost) {
+		o.name("cost")
+		o.dst = strconv.AppendFloat(o.dst, cost, 'g', -1, 64)
+	}
+	o.string("upstream_request_id", cut(a.UpstreamRequestID, maxField))
+	return o.end()
+}
+
+// parameterNames are the members of a request that say how to answer.
+var parameterNames = map[string]bool{
+	"temperature": true, "top_p": true, "top_k": true, "max_tokens": true, "max_completion_tokens": true, "max_output_tokens": true,
+	"n": true, "stop": true, "seed": true, "presence_penalty": true, "frequency_penalty": true, "logprobs": true, "top_logprobs": true,
+	"reasoning_effort": true, "reasoning": true, "response_format": true, "tool_choice": true, "parallel_tool_calls": true,
+	"service_tier": true, "verbosity": true, "text": true, "truncation": true, "dimensions": true, "encoding_format": true,
+	"logit_bias": true, "modalities": true, "suffix": true, "best_of": true, "echo": true, "min_p": true, "repetition_penalty": true,
+}
+
+// appendParameters writes the request's parameters as one object, {} for none.
+func appendParameters(dst []byte, request *jsonscan.Object) []byte {
+	o := object(dst)
+	for i := range request.Members {
+		m := &request.Members[i]
+		if parameterNames[m.Key] {
+			o.name(m.Key)
+			o.dst = append(o.dst, m.Of(request.Doc)...)
+		}
+	}
+	return o.end()
+}
+
+// bounded cuts what a client may choose freely, so that no row grows without limit.
+func bounded(s string) string { return cut(s, maxField) }
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return valid(s)
+}
+
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToValidUTF8(s, "\ufffd")
+}
+
+// hash32 is a text's mark in a digest; 0 is the empty text's.
+func hash32(s string) uint32 {
+	if s == "" {
+		return 0
+	}
+	return max(uint32(xxhash.Sum64String(s)), 1)
+}

@@ -1,0 +1,590 @@
+package tracing
+
+import (
+	"bytes"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+)
+
+// answer is what an answer says of itself.
+type answer struct {
+	model  string
+	finish string
+	usage  *call.Usage
+	done   bool   // a stream that reached its end, a document that is whole
+	failed bool   // it is, or ends in, an error
+	events int    // of a stream: those that could be read
+	class  string // of an error, as the provider calls it
+}
+
+// assembler puts the events of a stream together into the one object that the
+// answer would have been without streaming. Texts are joined as they stand in
+// the JSON, without decoding them. It can be used again and again.
+type assembler struct {
+	front  call.Front
+	answer answer
+	base   []jsonField // members of the answer besides choices, the last value of each
+	usage  []byte
+	errors []byte // the error event, raw
+	choice []choice
+	resp   responses
+	joined []byte // data lines of one event
+	like   likeness
+	slow   bool // tests: read every event in full
+}
+
+// likeness is an event that said nothing new but some more content. Most
+// events of a stream are such, and differ from the one before in that text
+// alone: then the rest need not be read again.
+type likeness struct {
+	data    []byte
+	content jsonscan.Value // the literal in data
+	choice  int            // the index of the choice
+	candid  bool           // while an event is read: it may be one
+}
+
+// same reports whether data is like the event before, and returns its content.
+func (l *likeness) same(data []byte) ([]byte, bool) {
+	v := l.content
+	if l.data == nil || len(data) < len(l.data)-(v.End-v.Start)+2 || !bytes.Equal(data[:v.Start+1], l.data[:v.Start+1]) {
+		return nil, false
+	}
+	rest := l.data[v.End:]
+	end := len(data) - len(rest)
+	if end < v.Start+2 || !bytes.Equal(data[end:], rest) {
+		return nil, false
+	}
+	literal := data[v.Start:end]
+	return literal, literal[len(literal)-1] == '"' && jsonscan.Valid(literal, 1)
+}
+
+type jsonField struct{ name, value []byte }
+
+// choice is one of the answers of a chat completion or a completion.
+type choice struct {
+	index            int
+	role             []byte
+	content          text
+	refusal          text
+	extra            []extraText // reasoning_content and its like
+	calls            []toolCall
+	fields           []jsonField // of the message, not texts
+	finish           []byte
+	logprobs         []logprob
+	completion, seen bool
+}
+
+// text is a JSON string that grows: the inside of the literal.
+type text struct {
+	raw []byte
+	set bool
+}
+
+type extraText struct {
+	name []byte
+	text
+}
+
+type toolCall struct {
+	index               int
+	id, kind, name, fun []byte
+	arguments           text
+	argumentsName       []byte
+}
+
+type logprob struct {
+	name  []byte
+	items []byte // the inside of a list
+	set   bool
+	other []byte // not a list
+}
+
+const (
+	maxChoices = 256
+	maxCalls   = 1024
+)
+
+// assemble reads the whole stream and appends the object it amounts to to
+// dst. It returns dst unchanged when nothing in the stream could be read.
+func (a *assembler) assemble(dst []byte, front call.Front, stream []byte) ([]byte, answer) {
+	a.reset(front)
+	a.split(stream)
+	if a.front == call.Responses && a.resp.any() {
+		return a.resp.appendTo(dst, &a.answer), a.answer
+	}
+	return a.appendTo(dst), a.answer
+}
+
+func (a *assembler) reset(front call.Front) {
+	*a = assembler{front: front, base: a.base[:0], choice: a.choice[:0], joined: a.joined[:0], slow: a.slow, resp: responses{items: a.resp.items[:0]}}
+}
+
+// split finds the events: lines that end in LF, CRLF or CR, data lines joined
+// by a line feed, a blank line at the end. A last event without its blank line
+// counts: what is missing shows as a stream without an end.
+func (a *assembler) split(stream []byte) {
+	stream = bytes.TrimPrefix(stream, []byte("\xef\xbb\xbf"))
+	end := byte('\n')
+	if bytes.IndexByte(stream, '\n') < 0 {
+		end = '\r'
+	}
+	var data []byte
+	lines := 0
+	for len(stream) > 0 {
+		line := stream
+		if i := bytes.IndexByte(stream, end); i >= 0 {
+			line, stream = stream[:i], stream[i+1:]
+		} else {
+			stream = nil
+		}
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
+		if len(line) == 0 {
+			if lines > 0 {
+				a.event(data)
+			}
+			data, lines = nil, 0
+			continue
+		}
+		value, ok := bytes.CutPrefix(line, []byte("data:"))
+		if !ok {
+			continue // a comment, or a field that says nothing the data does not
+		}
+		value = bytes.TrimPrefix(value, []byte(" "))
+		lines++
+		switch lines {
+		case 1:
+			data = value
+		case 2:
+			a.joined = append(append(append(a.joined[:0], data...), '\n'), value...)
+			data = a.joined
+		default:
+			a.joined = append(append(a.joined, '\n'), value...)
+			data = a.joined
+		}
+	}
+	if lines > 0 {
+		a.event(data)
+	}
+}
+
+func (a *assembler) event(data []byte) {
+	data = bytes.TrimSpace(data)
+	if string(data) == "[DONE]" {
+		a.answer.done = true
+		return
+	}
+	if literal, ok := a.like.same(data); ok && !a.slow {
+		a.answer.events++
+		a.choiceAt(a.like.choice).content.add(literal)
+		return
+	}
+	if len(data) == 0 || data[0] != '{' || !jsonscan.Valid(data, maxNesting) {
+		return
+	}
+	if len(a.joined) > 0 {
+		// What is kept of the event must not change with the next one.
+		data, a.joined = bytes.Clone(data), a.joined[:0]
+	}
+	whole := jsonscan.Value{Start: 0, End: len(data)}
+	a.answer.events++
+	if a.front == call.Responses {
+		a.resp.event(data, whole, &a.answer)
+		return
+	}
+	a.like = likeness{candid: true}
+	choices := 0
+	for key, v := range jsonscan.MembersOf(data, whole) {
+		raw := v.Of(data)
+		switch string(key) {
+		case "choices":
+			for c := range jsonscan.Elements(data, v) {
+				a.choiceEvent(data, c)
+				choices++
+			}
+		case "usage":
+			if raw[0] == '{' {
+				a.like.candid = false
+				a.usage = raw
+			}
+		case "error":
+			if raw[0] != 'n' {
+				a.like.candid = false
+				a.errors = raw
+				a.answer.failed = true
+				a.answer.class = errorClass(data, v)
+			}
+		case "obfuscation":
+		default:
+			setField(&a.base, key, raw)
+		}
+	}
+	if a.like.candid && choices == 1 && a.like.content.Exists() {
+		a.like.data = data
+	}
+}
+
+func setField(fields *[]jsonField, name, value []byte) {
+	for i := range *fields {
+		if f := &(*fields)[i]; bytes.Equal(f.name, name) {
+			f.value = value
+			return
+		}
+	}
+	if len(*fields) < 64 {
+		*fields = append(*fields, jsonField{name, value})
+	}
+}
+
+func (t *text) add(raw []byte) {
+	if raw[0] != '"' {
+		return
+	}
+	t.set = true
+	t.raw = append(t.raw, raw[1:len(raw)-1]...)
+}
+
+func (a *assembler) choiceEvent(doc []byte, v jsonscan.Value) {
+	index := 0
+	var delta, text, finish, logprobs jsonscan.Value
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch string(key) {
+		case "index":
+			index = int(integer(m.Of(doc)))
+		case "delta", "message":
+			delta = m
+		case "text":
+			text = m
+		case "finish_reason":
+			finish = m
+		case "logprobs":
+			logprobs = m
+		}
+	}
+	c := a.choiceAt(index)
+	if c == nil {
+		return
+	}
+	a.like.choice, a.like.content = index, c.delta(doc, delta)
+	a.like.candid = a.like.candid && !text.Exists() && !finish.IsString(doc) && !logprobs.IsObject(doc)
+	if text.Exists() {
+		c.completion = true
+		c.content.add(text.Of(doc))
+	}
+	if finish.IsString(doc) {
+		c.finish = finish.Of(doc)
+	}
+	c.addLogprobs(doc, logprobs)
+}
+
+func (a *assembler) choiceAt(index int) *choice {
+	for i := range a.choice {
+		if a.choice[i].index == index {
+			return &a.choice[i]
+		}
+	}
+	if len(a.choice) >= maxChoices {
+		return nil
+	}
+	if len(a.choice) < cap(a.choice) { // take over the buffers of an earlier use
+		a.choice = a.choice[:len(a.choice)+1]
+		c := &a.choice[len(a.choice)-1]
+		*c = choice{index: index, content: text{raw: c.content.raw[:0]}, calls: c.calls[:0]}
+		return c
+	}
+	a.choice = append(a.choice, choice{index: index})
+	return &a.choice[len(a.choice)-1]
+}
+
+// delta adds what is new to the message. When that is content alone, its
+// place is returned.
+func (c *choice) delta(doc []byte, v jsonscan.Value) (content jsonscan.Value) {
+	members := 0
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		raw := m.Of(doc)
+		members++
+		switch string(key) {
+		case "content":
+			c.seen = true
+			c.content.add(raw)
+			if raw[0] == '"' {
+				content = m
+			}
+		case "role":
+			if c.role == nil && raw[0] == '"' {
+				c.role = raw
+			}
+		case "tool_calls":
+			for t := range jsonscan.Elements(doc, m) {
+				c.toolCall(doc, t)
+			}
+		case "refusal":
+			c.refusal.add(raw)
+		default:
+			if raw[0] != '"' {
+				if raw[0] != 'n' {
+					setField(&c.fields, key, raw)
+				}
+				continue
+			}
+			c.extraText(key).add(raw)
+		}
+	}
+	if members != 1 {
+		return jsonscan.Value{}
+	}
+	return content
+}
+
+func (c *choice) extraText(name []byte) *text {
+	for i := range c.extra {
+		if bytes.Equal(c.extra[i].name, name) {
+			return &c.extra[i].text
+		}
+	}
+	if len(c.extra) >= 64 {
+		return &text{}
+	}
+	c.extra = append(c.extra, extraText{name: name})
+	return &c.extra[len(c.extra)-1].text
+}
+
+func (c *choice) toolCall(doc []byte, v jsonscan.Value) {
+	index, id := -1, []byte(nil)
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch string(key) {
+		case "index":
+			index = int(integer(m.Of(doc)))
+		case "id":
+			if raw := m.Of(doc); raw[0] == '"' && len(raw) > 2 {
+				id = raw
+			}
+		}
+	}
+	t := c.callAt(index, id)
+	if t == nil {
+		return
+	}
+	if id != nil {
+		t.id = id
+	}
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch raw := m.Of(doc); string(key) {
+		case "type":
+			if raw[0] == '"' {
+				t.kind = raw
+			}
+		case "function", "custom":
+			if raw[0] != '{' {
+				continue
+			}
+			t.fun = key
+			for key, m := range jsonscan.MembersOf(doc, m) {
+				switch raw := m.Of(doc); string(key) {
+				case "name":
+					if raw[0] == '"' && len(t.name) <= 2 {
+						t.name = raw
+					}
+				case "arguments", "input":
+					t.argumentsName = key
+					t.arguments.add(raw)
+				}
+			}
+		}
+	}
+}
+
+// callAt finds a tool call by its index. Some providers send none: then a new
+// id begins a new call, and what has no id belongs to the last one.
+func (c *choice) callAt(index int, id []byte) *toolCall {
+	n := len(c.calls)
+	if index < 0 {
+		if n > 0 && (id == nil || bytes.Equal(id, c.calls[n-1].id)) {
+			return &c.calls[n-1]
+		}
+		index = n
+	}
+	for i := range c.calls {
+		if c.calls[i].index == index {
+			return &c.calls[i]
+		}
+	}
+	if n >= maxCalls {
+		return nil
+	}
+	c.calls = append(c.calls, toolCall{index: index})
+	return &c.calls[n]
+}
+
+// addLogprobs joins the lists in a choice's logprobs, whatever they are called.
+func (c *choice) addLogprobs(doc []byte, v jsonscan.Value) {
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		raw := m.Of(doc)
+		var l *logprob
+		for i := range c.logprobs {
+			if bytes.Equal(c.logprobs[i].name, key) {
+				l = &c.logprobs[i]
+			}
+		}
+		if l == nil {
+			if len(c.logprobs) >= 16 {
+				continue
+			}
+			c.logprobs = append(c.logprobs, logprob{name: key})
+			l = &c.logprobs[len(c.logprobs)-1]
+		}
+		if raw[0] != '[' {
+			l.other = raw
+			continue
+		}
+		l.set = true
+		inner := bytes.TrimSpace(raw[1 : len(raw)-1])
+		if len(inner) == 0 {
+			continue
+		}
+		if len(l.items) > 0 {
+			l.items = append(l.items, ',')
+		}
+		l.items = append(l.items, inner...)
+	}
+}
+
+// appendTo writes the chat completion or completion.
+func (a *assembler) appendTo(dst []byte) []byte {
+	if a.usage != nil {
+		a.answer.usage = parseUsage(a.usage)
+	}
+	if len(a.choice) == 0 && len(a.base) == 0 && a.usage == nil && a.errors == nil {
+		return dst
+	}
+	o := object(dst)
+	for _, f := range a.base {
+		switch string(f.name) {
+		case "model":
+			a.answer.model = textOf(f.value)
+		case "object":
+			if string(f.value) == `"chat.completion.chunk"` {
+				f.value = []byte(`"chat.completion"`)
+			}
+		}
+		o.raw(f.name, f.value)
+	}
+	all := len(a.choice) > 0
+	if all || a.errors == nil {
+		o.name("choices")
+		o.dst = append(o.dst, '[')
+		for i := range a.choice {
+			c := &a.choice[i]
+			if i > 0 {
+				o.dst = append(o.dst, ',')
+			}
+			o.dst = c.appendTo(o.dst)
+			all = all && c.finish != nil
+			if a.answer.finish == "" {
+				a.answer.finish = textOf(c.finish)
+			}
+		}
+		o.dst = append(o.dst, ']')
+	}
+	if a.usage != nil {
+		o.raw([]byte("usage"), a.usage)
+	}
+	if a.errors != nil {
+		o.raw([]byte("error"), a.errors)
+	}
+	a.answer.done = a.answer.done || all
+	return o.end()
+}
+
+func (c *choice) appendTo(dst []byte) []byte {
+	o := object(dst)
+	o.name("index")
+	o.dst = appendInt(o.dst, int64(c.index))
+	if c.completion {
+		o.text("text", c.content)
+	} else {
+		o.name("message")
+		o.dst = c.appendMessage(o.dst)
+	}
+	if len(c.logprobs) > 0 {
+		o.name("logprobs")
+		l := object(o.dst)
+		for _, p := range c.logprobs {
+			if !p.set {
+				l.raw(p.name, p.other)
+				continue
+			}
+			l.rawName(p.name)
+			l.dst = append(append(append(l.dst, '['), p.items...), ']')
+		}
+		o.dst = l.end()
+	}
+	finish := c.finish
+	if finish == nil {
+		finish = null
+	}
+	o.raw([]byte("finish_reason"), finish)
+	return o.end()
+}
+
+func (c *choice) appendMessage(dst []byte) []byte {
+	m := object(dst)
+	role := c.role
+	if role == nil {
+		role = []byte(`"assistant"`)
+	}
+	m.raw([]byte("role"), role)
+	if c.content.set || !c.seen && len(c.calls) == 0 && !c.refusal.set {
+		m.text("content", c.content)
+	} else {
+		m.raw([]byte("content"), null)
+	}
+	if c.refusal.set {
+		m.text("refusal", c.refusal)
+	}
+	for _, e := range c.extra {
+		m.rawName(e.name)
+		m.dst = append(append(append(m.dst, '"'), e.raw...), '"')
+	}
+	for _, f := range c.fields {
+		m.raw(f.name, f.value)
+	}
+	if len(c.calls) > 0 {
+		m.name("tool_calls")
+		m.dst = append(m.dst, '[')
+		for i := range c.calls {
+			if i > 0 {
+				m.dst = append(m.dst, ',')
+			}
+			m.dst = c.calls[i].appendTo(m.dst)
+		}
+		m.dst = append(m.dst, ']')
+	}
+	return m.end()
+}
+
+func (t *toolCall) appendTo(dst []byte) []byte {
+	o := object(dst)
+	if t.id != nil {
+		o.raw([]byte("id"), t.id)
+	}
+	if t.kind == nil {
+		t.kind = []byte(`"function"`)
+	}
+	o.raw([]byte("type"), t.kind)
+	if t.fun != nil {
+		o.rawName(t.fun)
+		f := object(o.dst)
+		if t.name != nil {
+			f.raw([]byte("name"), t.name)
+		}
+		if t.argumentsName != nil {
+			f.rawName(t.argumentsName)
+			f.dst = append(append(append(f.dst, '"'), t.arguments.raw...), '"')
+		}
+		o.dst = f.end()
+	}
+	return o.end()
+}
