@@ -158,8 +158,7 @@ func (c *cli) command(use, short, long string, args cobra.PositionalArgs, run fu
 				return usage(cmd, err)
 			}
 			err = run(r, args)
-			var wrong *usageError
-			if errors.As(err, &wrong) {
+			if _, ok := errors.AsType[*usageError](err); ok {
 				return usage(cmd, err)
 			}
 			return err

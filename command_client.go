@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -112,8 +113,7 @@ func (e *unreachableError) Error() string { return e.message }
 func (e *unreachableError) Unwrap() error { return e.cause }
 
 func (c *adminClient) unreachable(err error) error {
-	var asked *url.Error
-	if errors.As(err, &asked) {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
 		err = asked.Err
 	}
 	if errors.Is(err, context.Canceled) {
@@ -124,8 +124,7 @@ func (c *adminClient) unreachable(err error) error {
 		return &unreachableError{fmt.Sprintf("asking %s: %s", c.address, err), err}
 	}
 	cause := dial.Err
-	var call *os.SyscallError
-	if errors.As(cause, &call) {
+	if call, ok := errors.AsType[*os.SyscallError](cause); ok {
 		cause = call.Err
 	}
 	if errors.Is(err, fs.ErrPermission) {
@@ -177,9 +176,7 @@ func segments(parts ...string) string {
 // pages calls fn with each item of a collection, page by page.
 func pages[T any](r *request, path string, query url.Values, fn func(T) error) error {
 	q := url.Values{}
-	for k, v := range query {
-		q[k] = v
-	}
+	maps.Copy(q, query)
 	for {
 		answer, err := r.server.do(r.ctx, http.MethodGet, path, q, nil)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -119,9 +120,7 @@ func (t *tail) run(interval time.Duration) error {
 // look; everything that it finds counts as seen.
 func (t *tail) look(most int) ([]tailRow, error) {
 	q := url.Values{}
-	for k, v := range t.query {
-		q[k] = v
-	}
+	maps.Copy(q, t.query)
 	first := t.seen == nil
 	if first {
 		t.seen = map[string]time.Time{}

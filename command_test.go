@@ -20,8 +20,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	_ "github.com/caddy-frontier/frontier"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp" // adapts Caddyfiles
+
+	_ "github.com/caddy-frontier/frontier"
 )
 
 func init() { time.Local = time.UTC } // for the golden files

@@ -73,8 +73,7 @@ func (w *writer) failed(err error) *call.Error {
 		Status: http.StatusBadRequest, Class: "invalid_request", Code: "missing_prompt_variables", Param: "prompt.variables",
 		Message: fmt.Sprintf("prompt %s/%d: %s", w.version.Name, w.version.Version, err),
 	}
-	var missing *MissingError
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*MissingError](err); !ok {
 		e.Code = "invalid_prompt"
 	}
 	return e

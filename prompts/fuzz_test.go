@@ -6,9 +6,10 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
-	"pgregory.net/rapid"
 )
 
 // checkRoundTrip renders a template with values and recognises what comes

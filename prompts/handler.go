@@ -2,12 +2,14 @@ package prompts
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 func init() {
@@ -184,12 +186,8 @@ func addVariables(p *call.Prompt, extra map[string]string) {
 
 func merged(own, extra map[string]string) map[string]string {
 	out := make(map[string]string, len(own)+len(extra))
-	for name, value := range extra {
-		out[name] = value
-	}
-	for name, value := range own {
-		out[name] = value
-	}
+	maps.Copy(out, extra)
+	maps.Copy(out, own)
 	return out
 }
 

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 type fakeApp struct {

@@ -11,9 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/internal/control"
-	"go.uber.org/zap"
 )
 
 // Store is what the registry needs of the control store.

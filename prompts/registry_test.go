@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/internal/control"
-	"go.uber.org/zap"
 )
 
 // Both stores must do for the registry.

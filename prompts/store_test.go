@@ -8,9 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/control"
-	"go.uber.org/zap"
 )
 
 // fakeStore is a control store in memory, with the promises that the

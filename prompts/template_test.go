@@ -88,8 +88,7 @@ func TestRender(t *testing.T) {
 func TestRenderMissing(t *testing.T) {
 	chat := chatOf(t, "system", "{{a}} {{b}}", "user", "{{c}} {{a}} {{d}}")
 	_, err := chat.Render(map[string]string{"b": "1", "z": "2"})
-	var missing *MissingError
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*MissingError](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 	if got, want := err.Error(), `missing variables "a", "c", "d"; given: "b", "z"`; got != want {

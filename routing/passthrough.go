@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -45,9 +46,7 @@ func newPassthrough(provider func() *Provider) http.Handler {
 			if credential != "" {
 				h.Set("Authorization", "Bearer "+credential)
 			}
-			for name, values := range p.client.Header {
-				h[name] = values
-			}
+			maps.Copy(h, p.client.Header)
 			h.Set("Accept-Encoding", "identity")
 		},
 		ModifyResponse: func(resp *http.Response) error {

@@ -224,8 +224,7 @@ func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answ
 func (p *plan) broken(w http.ResponseWriter, err error, last *call.Attempt) {
 	c := p.call
 	class := upstream.Cut
-	var f *upstream.Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*upstream.Fault](err); ok {
 		class = f.Class
 	}
 	c.Status, c.ErrorClass, c.Message = call.StatusCut, string(class), err.Error()

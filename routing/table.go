@@ -42,7 +42,7 @@ type RouteState struct {
 	split     atomic.Pointer[split]
 	override  atomic.Pointer[Override]
 	revision  atomic.Uint64 // of the weights in the control store, in force or replaced; 0: none
-	unitless  atomic.Int64 // calls that lacked what the route is sticky by
+	unitless  atomic.Int64  // calls that lacked what the route is sticky by
 	stable    int
 	recognize bool
 }

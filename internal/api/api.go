@@ -133,8 +133,7 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) error {
 		if _, after, ok := strings.Cut(err.Error(), "unknown field "); ok {
 			field = strings.Trim(after, `"`)
 		}
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			field = wrong.Field
 		}
 		return Invalid(field, "reading the request's body: %s", strings.TrimPrefix(err.Error(), "json: "))

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/google/uuid"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
 // DefaultMaxBody is the largest request body that is read unless configured: 32 MiB.
@@ -100,8 +101,7 @@ func (c *Call) read(w http.ResponseWriter, r *http.Request, maxBody int64) *Erro
 	buf := bytes.NewBuffer(body)
 	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	c.Body = buf.Bytes()
-	var limit *http.MaxBytesError
-	if errors.As(err, &limit) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge(maxBody)
 	}
 	if err != nil {

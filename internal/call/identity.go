@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
 func hexID(id [16]byte) string { return hex.EncodeToString(id[:]) }

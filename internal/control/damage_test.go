@@ -78,8 +78,8 @@ func openAll(t *testing.T, dirs []string) []string {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		stdout, err := cmd.Output()
-		lines := strings.Split(strings.TrimSpace(string(stdout)), "\n")
-		for _, line := range lines {
+		lines := strings.SplitSeq(strings.TrimSpace(string(stdout)), "\n")
+		for line := range lines {
 			if !strings.HasPrefix(line, "OPENING ") && line != "END" {
 				out = append(out, line)
 			}

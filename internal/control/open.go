@@ -201,7 +201,7 @@ func (s *Store) settleJournal(rec recovered, lost bool) error {
 		if s.journal.base+uint64(s.journal.records) == s.st.rev {
 			return nil
 		}
-		s.broken = errors.New("Badger is ahead of it")
+		s.broken = errors.New("the Badger store is ahead of it")
 		return s.rotateLocked()
 	}
 	whole := rec.st != nil && !lost && len(rec.bad) == 0 && rec.st.rev == s.st.rev && rec.st.id == s.st.id

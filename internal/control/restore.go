@@ -34,8 +34,8 @@ func (s *Store) Verify() error {
 	rec := recoverFiles(s.dir, files)
 	s.backupMu.Unlock()
 	faults = append(faults, rec.notes...)
-	switch {
-	case rec.st == nil:
+	switch rec.st {
+	case nil:
 		faults = append(faults, errors.New("backup and journal hold nothing"))
 	default:
 		if d := s.st.differs(rec.st); d != "" {

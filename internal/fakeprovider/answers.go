@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"strings"
@@ -48,9 +49,7 @@ func chatStream(w http.ResponseWriter, r *http.Request, b *body) {
 	flush := http.NewResponseController(w)
 	chunk := func(choices []object, extra object) {
 		v := object{"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": created, "model": b.Model + "-2024-01-01", "choices": choices}
-		for k, x := range extra {
-			v[k] = x
-		}
+		maps.Copy(v, extra)
 		raw, _ := json.Marshal(v)
 		fmt.Fprintf(w, "data: %s\n\n", raw)
 		_ = flush.Flush()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,9 +175,9 @@ type object = map[string]any
 
 // text is what a model says: what it was told last.
 func (b *body) text() string {
-	for i := len(b.Messages) - 1; i >= 0; i-- {
-		if b.Messages[i].Role == "user" {
-			return "you said: " + plain(b.Messages[i].Content)
+	for _, v := range slices.Backward(b.Messages) {
+		if v.Role == "user" {
+			return "you said: " + plain(v.Content)
 		}
 	}
 	return "you said: " + plain(b.Input) + plain(b.Prompt)

@@ -117,8 +117,8 @@ func (e *Editor) AppendTo(dst []byte) []byte {
 }
 
 func trimComma(b []byte) []byte {
-	for i := len(b) - 1; i >= 0; i-- {
-		switch b[i] {
+	for i, v := range slices.Backward(b) {
+		switch v {
 		case ' ', '\n', '\r', '\t':
 		case ',':
 			return b[:i]

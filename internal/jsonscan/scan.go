@@ -74,14 +74,15 @@ func Parse(doc []byte, maxDepth int, members []Member) (Object, error) {
 	s := scanner{doc: doc, maxDepth: maxDepth}
 	o := Object{Doc: doc, Members: members[:0]}
 	s.space()
-	if s.i >= len(doc) {
-		return o, s.fail("empty document")
+	switch {
+	case s.i >= len(doc):
+		s.fail("empty document")
+	case doc[s.i] != '{':
+		s.fail("want a JSON object")
+	default:
+		s.members = &o.Members
+		s.value(1)
 	}
-	if doc[s.i] != '{' {
-		return o, s.fail("want a JSON object")
-	}
-	s.members = &o.Members
-	s.value(1)
 	if s.err == nil {
 		s.space()
 		if s.i != len(doc) {
@@ -111,12 +112,11 @@ type scanner struct {
 	members  *[]Member // set for the outermost object only
 }
 
-func (s *scanner) fail(problem string) error {
+func (s *scanner) fail(problem string) {
 	if s.err == nil {
 		s.err = &SyntaxError{Offset: s.i, Problem: problem}
 	}
 	s.i = len(s.doc)
-	return s.err
 }
 
 func (s *scanner) space() {

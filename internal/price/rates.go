@@ -2,6 +2,7 @@ package price
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -98,9 +99,9 @@ func (r *rates) prices() (Prices, bool) {
 
 // at returns the price in a call with that many input tokens, 0 if unknown.
 func (r *rate) at(input int64) float64 {
-	for i := len(r.tiers) - 1; i >= 0; i-- {
-		if input > r.tiers[i].above {
-			return r.tiers[i].price
+	for _, v := range slices.Backward(r.tiers) {
+		if input > v.above {
+			return v.price
 		}
 	}
 	return r.base

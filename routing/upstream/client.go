@@ -209,7 +209,7 @@ const (
 )
 
 // Fault is how an attempt failed.
-type Fault struct {
+type Fault struct { //nolint:errname // the design's word: what is counted as a provider's fault
 	Class  Class
 	Status int    // the provider's HTTP status; 0: none
 	Header Fields // the provider's, of a StatusError

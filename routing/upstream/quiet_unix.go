@@ -5,6 +5,7 @@ package upstream
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // quiet reports whether an idle connection is still open and has nothing to
@@ -18,6 +19,7 @@ func (cn *conn) quiet() bool {
 	if err != nil {
 		return false
 	}
+	_ = cn.raw.SetDeadline(time.Time{}) // one that has passed would make the look fail
 	open := false
 	err = rc.Read(func(fd uintptr) bool {
 		var b [1]byte

@@ -59,8 +59,7 @@ func (s *Stream) open() *Fault {
 			}
 			return fault(Cut, errors.New("the stream ended before its first content"))
 		}
-		var f *Fault
-		if errors.As(s.err, &f) {
+		if f, ok := errors.AsType[*Fault](s.err); ok {
 			return f
 		}
 		if isTimeout(s.err) {

@@ -123,8 +123,7 @@ func readStream(t *testing.T, a *upstream.Answer) (string, error) {
 }
 
 func class(err error) upstream.Class {
-	var f *upstream.Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*upstream.Fault](err); ok {
 		return f.Class
 	}
 	return ""

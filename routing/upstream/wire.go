@@ -52,7 +52,7 @@ func (c *Client) appendHead(b []byte, r *Request) []byte {
 		b = append(b, "\r\nAuthorization: Bearer "...)
 		b = append(b, r.Key...)
 	}
-	for name, values := range c.Options.Header {
+	for name, values := range c.Header {
 		for _, v := range values {
 			b = append(append(append(append(b, "\r\n"...), name...), ": "...), v...)
 		}
