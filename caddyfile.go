@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
@@ -163,6 +164,7 @@ func parseProxy(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		prices <file>
 //		limits {
 //			max_body <size>
+//			max_in_flight <n>
 //		}
 //	}
 func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -186,18 +188,19 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 // The options of each block, as they are written. Messages quote these lines.
 var (
 	globalSyntax = []string{
-		"data_dir <path>", "provider <name> { … }", "route <name> { … }", "direct on|off", "traces { … }", "prices <file>", "limits { … }",
+		"data_dir <path>", "provider <name> { … }", "route <name> { … }", "direct on|off", "traces { … }", "prices <file>",
+		"client_key <name> sha256:<hex>|<placeholder>", "limits { … }",
 	}
 	tracesSyntax = []string{"capture full|metadata|off", "sample <percent>", "retain <duration>", "max_disk <size>", "redact <name|regexp…>"}
-	limitsSyntax = []string{"max_body <size>"}
+	limitsSyntax = []string{"max_body <size>", "max_in_flight <n>"}
 )
 
 // repeatable options are told apart by their arguments. Any other is there once in a block.
-var repeatable = []string{"provider", "route", "match", "variant", "header", "price", "param", "redact"}
+var repeatable = []string{"provider", "route", "client_key", "match", "variant", "header", "price", "param", "redact"}
 
 // later are options of versions to come: an error until then, never ignored.
 var later = []string{
-	"llm client_key", "limits max_in_flight", "route rollout", "route shadow", "route scorer", "traces export",
+	"route rollout", "route shadow", "route scorer", "traces export",
 }
 
 // parser fills an App from the global option's block.
@@ -320,9 +323,39 @@ func (p *parser) option(name string) (err error) {
 			return p.usage(name)
 		}
 		p.app.Limits = new(Limits)
-		err = p.block("limits", "limits", limitsSyntax, func(option string) error { return p.size(option, &p.app.Limits.MaxBody) })
+		err = p.block("limits", "limits", limitsSyntax, func(option string) error {
+			if option == "max_in_flight" {
+				return p.count(option, &p.app.Limits.MaxInFlight, "above zero")
+			}
+			return p.size(option, &p.app.Limits.MaxBody)
+		})
+	case "client_key":
+		err = p.clientKey(name)
 	}
 	return err
+}
+
+// clientKey checks what can be checked without the environment: a digest.
+func (p *parser) clientKey(option string) error {
+	var name, value string
+	if !p.AllArgs(&name, &value) {
+		return p.usage(option)
+	}
+	if _, twice := p.app.ClientKey[name]; twice {
+		return p.Errf("client_key %q is there twice", name)
+	}
+	if strings.HasPrefix(value, "{") {
+		// resolved when the configuration is loaded
+	} else if !strings.HasPrefix(value, "sha256:") {
+		return p.Errf("client_key %q: a key does not belong into the configuration; want sha256:<hex> or a placeholder such as {env.TEAM_KEY}", name)
+	} else if _, err := call.ParseClientKey(name, value); err != nil {
+		return p.WrapErr(err)
+	}
+	if p.app.ClientKey == nil {
+		p.app.ClientKey = map[string]string{}
+	}
+	p.app.ClientKey[name] = value
+	return nil
 }
 
 func (p *parser) traces() error {

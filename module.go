@@ -6,8 +6,11 @@ package frontier
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +56,9 @@ type App struct {
 	// A file of prices, over those of the embedded table: `{"models": {"provider/model": {"input": 1.0, "output": 2.0, "cached": 0.5}}}`,
 	// in US dollars per million tokens.
 	Prices string `json:"prices,omitempty"`
+	// The keys of those who may call, by name: `sha256:` and the digest in hex, or a placeholder such as `{env.TEAM_KEY}`. With any, a request
+	// needs one of them (`Authorization: Bearer …`), which is never passed on; without, every caller is let in.
+	ClientKey map[string]string `json:"client_key,omitempty"`
 	// What the gateway takes of requests.
 	Limits *Limits `json:"limits,omitempty"`
 
@@ -60,6 +66,7 @@ type App struct {
 	dir     string
 	table   *routing.Table
 	prices  *price.Table
+	admit   *call.Admission
 	started time.Time
 
 	opening  sync.Mutex
@@ -75,6 +82,8 @@ type App struct {
 type Limits struct {
 	// The largest request body, in bytes. Default: 32 MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
+	// How many calls may be under way at once; more are answered with 429 and Retry-After. Default: 0, no limit.
+	MaxInFlight int `json:"max_in_flight,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -126,7 +135,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.table, err = routing.NewTable(a.Provider, a.Route, a.Direct == nil || *a.Direct, a.prices)
-	if err != nil || !reloading() {
+	if err != nil {
+		return err
+	}
+	if a.Limits != nil {
+		a.table.MaxInFlight = a.Limits.MaxInFlight
+	}
+	if a.admit, err = a.admission(); err != nil || !reloading() {
 		return err
 	}
 	return a.open()
@@ -149,6 +164,9 @@ func (a *App) check() error {
 	}
 	if a.Limits != nil && a.Limits.MaxBody < 0 {
 		return fmt.Errorf("limits max_body %d: want a size above zero", a.Limits.MaxBody)
+	}
+	if a.Limits != nil && a.Limits.MaxInFlight < 0 {
+		return fmt.Errorf("limits max_in_flight %d: want a number above zero", a.Limits.MaxInFlight)
 	}
 	return nil
 }
@@ -307,13 +325,33 @@ func (a *App) ready() {
 	}
 }
 
-// MaxBody returns the largest request body, in bytes.
-func (a *App) MaxBody() int64 {
-	if a.Limits == nil {
-		return 0
+// admission resolves the client keys.
+func (a *App) admission() (*call.Admission, error) {
+	admit := new(call.Admission)
+	if a.Limits != nil {
+		admit.MaxBody = a.Limits.MaxBody
 	}
-	return a.Limits.MaxBody
+	repl := caddy.NewReplacer()
+	for _, name := range slices.Sorted(maps.Keys(a.ClientKey)) {
+		declared := a.ClientKey[name]
+		value, err := repl.ReplaceOrErr(declared, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("client_key %q: %w", name, err)
+		}
+		if value == declared && !strings.HasPrefix(value, "sha256:") {
+			return nil, fmt.Errorf("client_key %q: a key does not belong into the configuration; want sha256:<hex> or a placeholder such as {env.TEAM_KEY}", name)
+		}
+		k, err := call.ParseClientKey(name, strings.TrimSpace(value))
+		if err != nil {
+			return nil, err
+		}
+		admit.Keys = append(admit.Keys, k)
+	}
+	return admit, nil
 }
+
+// Admission is what is asked of requests before they are read.
+func (a *App) Admission() *call.Admission { return a.admit }
 
 // RouteFor names the route that a call reaches by its model or headers, or "".
 func (a *App) RouteFor(c *call.Call, h http.Header) string {

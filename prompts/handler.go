@@ -57,8 +57,8 @@ type app interface {
 	RouteFor(c *call.Call, h http.Header) string
 	// IsProvider reports whether a provider of that name is configured.
 	IsProvider(name string) bool
-	// MaxBody is the largest request body, in bytes.
-	MaxBody() int64
+	// Admission is what is asked of requests before they are read.
+	Admission() *call.Admission
 }
 
 // CaddyModule returns the Caddy module information.
@@ -83,7 +83,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.MaxBody())
+	c, r, _, fail := call.Begin(w, r, h.app.Admission())
 	if c == nil {
 		return next.ServeHTTP(w, r)
 	}

@@ -21,7 +21,8 @@ type fakeApp struct {
 func (a fakeApp) Prompts() *View                              { return a.view }
 func (a fakeApp) RouteFor(c *call.Call, _ http.Header) string { return a.routes[c.RequestedModel] }
 func (fakeApp) IsProvider(name string) bool                   { return name == "openai" }
-func (fakeApp) MaxBody() int64                                { return 1 << 20 }
+func (fakeApp) Admission() *call.Admission                    { return &call.Admission{MaxBody: 1 << 20} }
+
 func newHandler(view *View) *Handler {
 	return &Handler{app: fakeApp{view, map[string]string{"gpt-4": "senti"}}}
 }
@@ -218,7 +219,7 @@ func TestHandlerSharesCall(t *testing.T) {
 	h := newHandler(newHandlerView(t))
 	r := httptest.NewRequest(http.MethodPost, chatPath, strings.NewReader(`{"model":"senti@production"}`))
 	w := httptest.NewRecorder()
-	first, r, _, _ := call.Begin(w, r, 0)
+	first, r, _, _ := call.Begin(w, r, nil)
 	if err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 func newBody(t *testing.T, path, text string) *body {
 	t.Helper()
-	c, _, _, err := call.Begin(httptest.NewRecorder(), httptest.NewRequest("POST", path, strings.NewReader(text)), 0)
+	c, _, _, err := call.Begin(httptest.NewRecorder(), httptest.NewRequest("POST", path, strings.NewReader(text)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

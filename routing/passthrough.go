@@ -27,6 +27,9 @@ func newPassthrough(provider func() *Provider) http.Handler {
 			rest := strings.TrimPrefix(pr.In.URL.EscapedPath(), "/v1")
 			pr.Out.URL.Path, pr.Out.URL.RawPath = base.Path+strings.TrimPrefix(pr.In.URL.Path, "/v1"), base.EscapedPath()+rest
 			credential := call.Credential(pr.In.Header)
+			if c := call.From(pr.In.Context()); c != nil && c.Authenticated {
+				credential = "" // a client key is ours and goes no further
+			}
 			for name := range h {
 				if strings.HasPrefix(name, "Llm-") {
 					delete(h, name)

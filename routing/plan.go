@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -213,16 +214,11 @@ func (p *plan) prompt(b *body, v *prompts.Version) (served call.ServedPrompt, fa
 	return call.ServedPrompt{Name: v.Name, Version: v.Version, Source: source}, nil
 }
 
-// key is the credential for a provider: one of its own, else the caller's if it may have it.
-func (p *plan) key(provider *Provider, name string) string {
+// callers is the caller's own credential, if the provider may have it: it has
+// none of its own, and is the one that the site's directive names.
+func (p *plan) callers(provider *Provider, name string) string {
 	p.credential = ""
-	keys := provider.client.Keys
-	switch {
-	case len(keys) == 1:
-		return keys[0]
-	case len(keys) > 1:
-		return keys[int(p.table.turn.Add(1)%uint64(len(keys)))]
-	case name == p.site && !provider.HasKey():
+	if name == p.site && !provider.HasKey() && !p.call.Authenticated {
 		p.credential = call.Credential(p.request.Header)
 	}
 	return p.credential
@@ -236,21 +232,39 @@ var paths = map[call.Front]string{
 func (p *plan) target(b *body, provider *Provider, prefix, model string, limits upstream.Limits) *upstream.Target {
 	c := p.call
 	hideUsage := false
-	if c.Stream && provider.client.StreamUsage && (c.Front == call.ChatCompletions || c.Front == call.Completions) {
+	if c.Stream && provider.client.StreamUsage && !provider.usageRefused.Load() && (c.Front == call.ChatCompletions || c.Front == call.Completions) {
 		hideUsage = b.askUsage()
 	}
 	t := &upstream.Target{Client: provider.client, Model: model, Limits: limits}
-	key := p.key(provider, prefix)
+	key := p.callers(provider, prefix)
 	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[c.Front], Body: c.Body, Stream: c.Stream, Key: key, Header: p.forwarded()}
 	if c.Stream {
 		t.Request.Events = dialect.NewEvents(c.Front, b.choices(), hideUsage)
 	}
-	if b.edit.Changed() {
-		buf := b.edit.AppendTo(call.Buffer(len(c.Body) + 512))
-		p.buffers = append(p.buffers, buf)
-		t.Request.Body = buf
+	t.Request.Body = p.render(b)
+	if hideUsage {
+		t.Request.Amend = func(f *upstream.Fault) *upstream.Request {
+			if f.Status != http.StatusBadRequest || !bytes.Contains(f.Body, []byte("stream_options")) && !bytes.Contains(f.Body, []byte("include_usage")) {
+				return nil
+			}
+			provider.usageRefused.Store(true) // remembered: it is not asked again
+			b.unaskUsage()
+			r := t.Request
+			r.Body, r.Events = p.render(b), dialect.NewEvents(c.Front, b.choices(), false)
+			return &r
+		}
 	}
 	return t
+}
+
+// render makes the request's body, which is the call's own if nothing was edited.
+func (p *plan) render(b *body) []byte {
+	if !b.edit.Changed() {
+		return b.call.Body
+	}
+	buf := b.edit.AppendTo(call.Buffer(len(b.call.Body) + 512))
+	p.buffers = append(p.buffers, buf)
+	return buf
 }
 
 // forwarded are the client's header fields that a provider of its dialect
@@ -292,6 +306,16 @@ func (b *body) askUsage() (hide bool) {
 		b.edit.Replace(asked, []byte("true"))
 		return true
 	}
+}
+
+// unaskUsage takes back what askUsage asked for.
+func (b *body) unaskUsage() {
+	own := b.call.Object.Get("stream_options")
+	if !own.Exists() {
+		b.edit.Delete("stream_options")
+		return
+	}
+	b.edit.Set("stream_options", own.Of(b.call.Body))
 }
 
 // choices is the n in force.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
@@ -42,7 +43,8 @@ type Provider struct {
 	MaxConnsPerHost int `json:"max_conns_per_host,omitempty"`
 	Timeouts
 
-	client *upstream.Client
+	client       *upstream.Client
+	usageRefused atomic.Bool // it refuses to report the usage of streams
 }
 
 // Price is in US dollars per million tokens.

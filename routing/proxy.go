@@ -56,7 +56,7 @@ func (h *Proxy) Provision(ctx caddy.Context) (err error) {
 }
 
 func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.MaxBody())
+	c, r, _, fail := call.Begin(w, r, h.app.Admission())
 	if c == nil {
 		return h.elsewhere(w, r, next)
 	}
@@ -88,6 +88,12 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !ok {
 		return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_proxy needs llm_router before it; the directive llm has both"))
 	}
+	leave, fail := p.table.enter()
+	if fail != nil {
+		c.Fail(w, fail)
+		return nil
+	}
+	defer leave()
 	x := upstream.Exchange{Targets: p.targets, Attempts: p.skipped}
 	ans, err := x.Do(r.Context())
 	c.BodyDone = true // the client of providers keeps nothing of it

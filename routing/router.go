@@ -19,7 +19,8 @@ func init() {
 // app is what the handlers need of the app.
 type app interface {
 	Routing() *Table
-	MaxBody() int64
+	// Admission is what is asked of requests before they are read.
+	Admission() *call.Admission
 	UseProvider(name string) error
 }
 
@@ -63,7 +64,7 @@ func (h *Router) Provision(ctx caddy.Context) (err error) {
 }
 
 func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.MaxBody())
+	c, r, _, fail := call.Begin(w, r, h.app.Admission())
 	if c == nil {
 		return next.ServeHTTP(w, r)
 	}

@@ -2,10 +2,12 @@ package routing
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -22,11 +24,13 @@ type Table struct {
 	Direct    bool          // calls that no route takes may go to providers
 	Prices    *price.Table
 
+	MaxInFlight int // calls at once; 0: no limit
+
+	inFlight atomic.Int64
 	byName   map[string]*RouteState
 	byModel  map[string][]*RouteState // those with headers first
 	byPrompt map[string]*RouteState
 	byHeader []*RouteState
-	turn     atomic.Uint64 // balances a provider's keys
 	state    *State
 	view     *prompts.View
 }
@@ -243,6 +247,19 @@ func (t *Table) Attach(s *State, view *prompts.View, log *zap.Logger) {
 			}
 		}
 	}
+}
+
+// enter admits a call, unless as many as are allowed are under way. Those
+// under way are never given up for it.
+func (t *Table) enter() (leave func(), fail *call.Error) {
+	if n := t.inFlight.Add(1); t.MaxInFlight > 0 && n > int64(t.MaxInFlight) {
+		t.inFlight.Add(-1)
+		return nil, &call.Error{
+			Status: http.StatusTooManyRequests, Class: "overloaded", Code: "overloaded", RetryAfter: time.Second,
+			Message: fmt.Sprintf("the gateway has %d calls under way, which is its limit (limits max_in_flight); try again", t.MaxInFlight),
+		}
+	}
+	return func() { t.inFlight.Add(-1) }, nil
 }
 
 // resolve finds a prompt version in the registry as it is now.

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
-	"github.com/klauspost/compress/zstd"
 )
 
 // readAnswer reads what a complete JSON answer says of itself.

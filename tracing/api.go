@@ -11,8 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-frontier/frontier/internal/api"
 )
 
 // Routes returns the admin API's routes for traces. The store is looked up on

@@ -88,7 +88,7 @@ func TestRowNames(t *testing.T) {
 	b, _ := json.Marshal(Row{})
 	var got map[string]any
 	_ = json.Unmarshal(b, &got)
-	for _, name := range strings.Fields("id started_at duration_ms ttft_ms route variant assignment provider model requested_model prompt stream status http_status error_class finish_reason attempts usage cost_usd session user key conversation tags client_retry") {
+	for name := range strings.FieldsSeq("id started_at duration_ms ttft_ms route variant assignment provider model requested_model prompt stream status http_status error_class finish_reason attempts usage cost_usd session user key conversation tags client_retry") {
 		if _, ok := got[name]; !ok {
 			t.Errorf("no %s in %s", name, b)
 		}

@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // maxPayload is how much of a request and of an answer is kept.

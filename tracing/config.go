@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // The defaults of Config.

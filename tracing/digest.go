@@ -6,8 +6,9 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
 // Beside its row each trace has a digest of 64 bytes. Up to 256 of them make a

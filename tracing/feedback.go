@@ -9,8 +9,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // Limits of feedback, in bytes.

@@ -8,9 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 func init() { caddy.RegisterModule(Handler{}) }
@@ -68,8 +69,8 @@ type Handler struct {
 type app interface {
 	// Recorder is asked for on every request. Nil: nothing is recorded.
 	Recorder() *Recorder
-	// MaxBody is the largest request body to be read; 0: the default.
-	MaxBody() int64
+	// Admission is what is asked of requests before they are read.
+	Admission() *call.Admission
 }
 
 // CaddyModule returns the Caddy module information.
@@ -99,7 +100,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.MaxBody())
+	c, r, _, fail := call.Begin(w, r, h.app.Admission())
 	if c == nil || c.Traced {
 		return next.ServeHTTP(w, r)
 	}

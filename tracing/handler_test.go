@@ -16,15 +16,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 type testApp struct{ recorder *Recorder }
 
-func (a testApp) Recorder() *Recorder { return a.recorder }
-func (testApp) MaxBody() int64        { return 1 << 20 }
+func (a testApp) Recorder() *Recorder      { return a.recorder }
+func (testApp) Admission() *call.Admission { return &call.Admission{MaxBody: 1 << 20} }
 
 // site serves llm_trace in front of next, on a real listener.
 func site(t testing.TB, s *Store, c Config, next caddyhttp.HandlerFunc) (*httptest.Server, *Handler) {
@@ -34,8 +35,7 @@ func site(t testing.TB, s *Store, c Config, next caddyhttp.HandlerFunc) (*httpte
 		repl := caddyhttp.NewTestReplacer(r)
 		r = r.WithContext(context.WithValue(r.Context(), caddy.ReplacerCtxKey, repl))
 		err := h.ServeHTTP(w, r, next)
-		var he caddyhttp.HandlerError
-		if errors.As(err, &he) {
+		if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 			w.WriteHeader(he.StatusCode)
 		} else if err != nil {
 			w.WriteHeader(http.StatusInternalServerError)

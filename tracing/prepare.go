@@ -10,9 +10,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
-	"github.com/cespare/xxhash/v2"
 )
 
 // row is a trace's metadata as the store has it. Times are microseconds.

@@ -14,8 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
 // Filter says which traces are wanted. Zero values ask for all.

@@ -17,9 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-frontier/frontier/internal/call"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 func offered(c Counters) int64 {

@@ -23,12 +23,12 @@ const DefaultMaxBody = 32 << 20
 const maxDepth = 128
 
 // Begin returns the request's call. The first handler on a path below /v1
-// makes it: the body is read, bounded by maxBody, and parsed; the returned
+// makes it: the body is read, bounded, and parsed; the returned
 // request carries the call and can be read again by a stock handler. A nil
 // call and nil error mean that the path is none of ours. When err is
 // non-nil the call is still there, so that the error can be answered and
 // traced, and first says whether this handler made it.
-func Begin(w http.ResponseWriter, r *http.Request, maxBody int64) (c *Call, _ *http.Request, first bool, err *Error) {
+func Begin(w http.ResponseWriter, r *http.Request, admission *Admission) (c *Call, _ *http.Request, first bool, err *Error) {
 	if c := From(r.Context()); c != nil {
 		return c, r, false, nil
 	}
@@ -40,14 +40,14 @@ func Begin(w http.ResponseWriter, r *http.Request, maxBody int64) (c *Call, _ *h
 	id, _ := uuid.NewV7()
 	c.ID = hexID(id)
 	c.identify(r)
+	if err := admission.authenticate(c, r.Header); err != nil {
+		return c, c.With(r), true, err
+	}
 	switch c.Front {
 	case Other, Models, Realtime:
 		return c, c.With(r), true, nil
 	}
-	if maxBody <= 0 {
-		maxBody = DefaultMaxBody
-	}
-	if err := c.read(w, r, maxBody); err != nil {
+	if err := c.read(w, r, admission.maxBody()); err != nil {
 		return c, c.With(r), true, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(c.Body))

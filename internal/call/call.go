@@ -97,6 +97,7 @@ type Call struct {
 	Session            string
 	User               string
 	Key                string // the client key's name, else a fingerprint of the credential; "" without one
+	Authenticated      bool   // by a client key, which goes no further
 	Conversation       string // conversation id or fingerprint, 16 hex digits; "" when there is nothing to tell by
 	PreviousResponseID string
 	Tags               map[string]string

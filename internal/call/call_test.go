@@ -10,13 +10,15 @@ import (
 	"github.com/caddy-frontier/frontier/internal/call"
 )
 
+var keys []call.ClientKey // set by a test
+
 func begin(t *testing.T, method, path, body string, header ...string) (*call.Call, *http.Request, *call.Error) {
 	t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	c, r, first, err := call.Begin(httptest.NewRecorder(), r, 1000)
+	c, r, first, err := call.Begin(httptest.NewRecorder(), r, &call.Admission{MaxBody: 1000, Keys: keys})
 	if c != nil && !first {
 		t.Fatal("not the first")
 	}
@@ -84,7 +86,7 @@ func TestBodyCanBeReadAgain(t *testing.T) {
 	if b, _ := io.ReadAll(r.Body); string(b) != body {
 		t.Errorf("got %q", b)
 	}
-	c, _, first, err := call.Begin(httptest.NewRecorder(), r, 0)
+	c, _, first, err := call.Begin(httptest.NewRecorder(), r, nil)
 	if first || err != nil || c == nil {
 		t.Error("the second handler parsed it again")
 	}
@@ -109,6 +111,36 @@ func TestIdentity(t *testing.T) {
 	}
 	if len(c.ID) != 32 || c.ID[12] != '7' {
 		t.Errorf("id %q is no UUIDv7", c.ID)
+	}
+}
+
+func TestClientKeys(t *testing.T) {
+	team, err := call.ParseClientKey("team", "sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b") // of "secret"
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := call.ParseClientKey("other", "a-key-of-some-length")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys = []call.ClientKey{team, other}
+	defer func() { keys = nil }()
+	for credential, want := range map[string]string{"Bearer secret": "team", "bearer a-key-of-some-length": "other", "Bearer wrong": "", "": "", "Bearer ": "", "secret": "team"} {
+		c, _, err := begin(t, "POST", "/v1/chat/completions", `{"model":"m"}`, "Authorization", credential)
+		if c.Key != want || (err == nil) != (want != "") || c.Authenticated != (want != "") {
+			t.Errorf("%q: key %q, %v", credential, c.Key, err)
+		}
+		if err != nil && (err.Status != 401 || err.Code != "invalid_api_key" || c.Body != nil) {
+			t.Errorf("%q: %+v, %d bytes read", credential, err, len(c.Body))
+		}
+	}
+	if c, _, err := begin(t, "GET", "/v1/models", "", "X-Api-Key", "secret"); err != nil || c.Key != "team" {
+		t.Errorf("x-api-key: %v", err)
+	}
+	for _, bad := range []string{"sha256:12", "sha256:zz", "short"} {
+		if _, err := call.ParseClientKey("k", bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
 	}
 }
 
@@ -210,7 +242,7 @@ func FuzzBegin(f *testing.F) {
 			}
 		}
 		r := httptest.NewRequest("POST", path, strings.NewReader(body))
-		c, _, _, err := call.Begin(httptest.NewRecorder(), r, 0)
+		c, _, _, err := call.Begin(httptest.NewRecorder(), r, nil)
 		if c == nil {
 			t.Fatal("no call")
 		}
@@ -230,7 +262,7 @@ func BenchmarkBegin(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(body))
-				c, _, _, err := call.Begin(nil, r, 0)
+				c, _, _, err := call.Begin(nil, r, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

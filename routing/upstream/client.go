@@ -80,6 +80,7 @@ type Client struct {
 	tls     *tls.Config
 	proxy   *url.URL
 	slots   chan struct{}
+	health  health
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -206,6 +207,7 @@ const (
 	TooLarge    Class = "response_too_large"
 	StatusError Class = "status" // an error status of the provider
 	Cancelled   Class = "cancelled"
+	CircuitOpen Class = "circuit_open" // the provider is left alone after many faults
 )
 
 // Fault is how an attempt failed.

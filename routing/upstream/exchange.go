@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -19,10 +18,13 @@ type Request struct {
 	Path   string // below the base URL, such as "/chat/completions"
 	Query  string // without the question mark
 	Header Fields // besides those that every request has
-	Key    string // "" sends none
+	Key    string // "": one of the client's own, if it has any
 	Body   []byte // must not change until the exchange is over
 	Stream bool
 	Events dialect.Events // judges the events of a stream; nil for a whole answer
+	// Amend returns another form of the request that a provider which gave
+	// this error may accept, or nil. It is tried at once, and once.
+	Amend func(*Fault) *Request
 }
 
 // Target is one way to get an answer: a request for a provider.
@@ -70,54 +72,90 @@ func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
 	start := time.Now()
 	var last *Fault
 	var deadline time.Time
-	for i := 0; ; i++ {
-		t, err := x.Targets(i)
-		if err != nil && last == nil {
-			return nil, err
-		}
-		if t == nil || err != nil {
-			return nil, last
-		}
+	t, err := x.Targets(0)
+	for i := 0; t != nil && err == nil; {
 		limits := t.Limits.Over(t.Client.Limits)
 		if deadline.IsZero() {
 			deadline = start.Add(limits.Total)
 		}
-		for n := 1; ; n++ {
-			a, f := x.try(ctx, t, limits, deadline)
-			if f == nil {
-				return a, nil
+		var next *Target
+		asked := false // for the next one
+		peek := func() bool {
+			if !asked {
+				asked = true
+				next, err = x.Targets(i + 1)
 			}
-			last = f
-			if f.Class == Cancelled || f.Class == TotalTime {
-				return nil, f
-			}
-			if n >= limits.Attempts || !f.again() {
-				break
-			}
+			return next != nil && err == nil
 		}
-		if !last.elsewhere() {
+		a, f := x.ask(ctx, t, limits, deadline, peek)
+		if f == nil {
+			return a, nil
+		}
+		last = f
+		if f.decide(limits.Attempts, limits.Attempts, false) == giveUp || !peek() {
 			return nil, last
 		}
+		t = next
+		i++
+	}
+	if last != nil {
+		return nil, last
+	}
+	return nil, err
+}
+
+// ask tries one target, as often as its limits and the kind of fault allow.
+// other reports whether there is another one.
+func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline time.Time, other func() bool) (*Answer, *Fault) {
+	c := t.Client
+	for n := 1; ; n++ {
+		key := t.Request.Key
+		if key == "" {
+			key = c.health.pick(c.Keys, time.Now())
+		}
+		if !c.health.allow(t.Model, key, time.Now()) && other() {
+			f := &Fault{Class: CircuitOpen, Err: fmt.Errorf("%s failed %d times in a row and is left alone for a moment", c.Name, openAfter)}
+			x.Attempts = append(x.Attempts, call.Attempt{
+				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: time.Now(), ErrorClass: string(f.Class), Message: f.Error(),
+			})
+			return nil, f
+		}
+		a, f := x.try(ctx, t, key, limits, deadline)
+		now := time.Now()
+		c.health.note(t.Model, key, f, now)
+		if f == nil {
+			return a, nil
+		}
+		if t.Request.Amend != nil {
+			if r := t.Request.Amend(f); r != nil {
+				amended := *t
+				amended.Request = *r
+				amended.Request.Amend = nil
+				t = &amended
+				n--
+				continue
+			}
+		}
+		otherKey := t.Request.Key == "" && n < len(c.Keys) && c.health.spare(c.Keys, key, now)
+		d := f.decide(n, limits.Attempts, otherKey)
+		if d == elsewhere && f.Class == StatusError && f.Status >= 500 && n < limits.Attempts && !other() {
+			d = again
+		}
+		if d != again {
+			return nil, f
+		}
+		pause := f.pause(n, otherKey, now)
+		if now.Add(pause).After(deadline) {
+			return nil, f
+		}
+		if !sleep(ctx, pause) {
+			return nil, fault(Cancelled, context.Cause(ctx))
+		}
 	}
 }
 
-// again reports whether the same provider is asked once more.
-func (f *Fault) again() bool { return f.Class == Connect }
-
-// elsewhere reports whether another target may do better.
-func (f *Fault) elsewhere() bool {
-	if f.Class != StatusError {
-		return true
-	}
-	switch f.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return true
-	}
-	return f.Status >= 500
-}
-
-func (x *Exchange) try(ctx context.Context, t *Target, limits Limits, deadline time.Time) (*Answer, *Fault) {
-	at := &attempt{target: t, limits: limits, deadline: deadline, started: time.Now()}
+func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits, deadline time.Time) (*Answer, *Fault) {
+	at := &attempt{target: t, key: key, limits: limits, deadline: deadline, started: time.Now()}
 	ans, f := at.run(ctx)
 	record := call.Attempt{Provider: t.Client.Name, Model: t.Model, Variant: t.Variant, Started: at.started, Duration: time.Since(at.started)}
 	if at.resp != nil {
@@ -150,6 +188,7 @@ func requestID(f Fields) string {
 // attempt is one request to one provider, from taking a connection to giving it back.
 type attempt struct {
 	target   *Target
+	key      string
 	limits   Limits
 	deadline time.Time // of the whole call
 	armed    time.Time // the connection's deadline
@@ -173,7 +212,7 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 		header = DefaultHeader
 	}
 	a.until(header)
-	if err := a.cn.send(r); err != nil && isTimeout(err) {
+	if err := a.cn.send(r, a.key); err != nil && isTimeout(err) {
 		return nil, a.timeout(HeaderTime, err)
 	} else if err != nil && a.cn.reused {
 		return nil, fault(Connect, err)

@@ -270,7 +270,6 @@ func TestNothingIsCommittedBeforeContent(t *testing.T) {
 		"role, then an error": {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+"data: {\"error\":{}}\n\n") }, upstream.Limits{}, upstream.Cut},
 		"no header":           {func(net.Conn) { time.Sleep(time.Second) }, upstream.Limits{Header: 100 * time.Millisecond}, upstream.HeaderTime},
 		"503":                 {func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}") }, upstream.Limits{}, upstream.StatusError},
-		"429":                 {func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 429 Slow\r\nContent-Length: 2\r\n\r\n{}") }, upstream.Limits{}, upstream.StatusError},
 		"html": {func(c net.Conn) {
 			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\n<")
 		}, upstream.Limits{}, upstream.BadResponse},

@@ -31,7 +31,7 @@ func (f Fields) Get(name string) string {
 }
 
 // appendHead appends the request's line and header.
-func (c *Client) appendHead(b []byte, r *Request) []byte {
+func (c *Client) appendHead(b []byte, r *Request, key string) []byte {
 	b = append(b, r.Method...)
 	b = append(b, ' ')
 	b = append(b, c.base.EscapedPath()...)
@@ -48,9 +48,9 @@ func (c *Client) appendHead(b []byte, r *Request) []byte {
 	} else {
 		b = append(b, "application/json"...)
 	}
-	if r.Key != "" {
+	if key != "" {
 		b = append(b, "\r\nAuthorization: Bearer "...)
-		b = append(b, r.Key...)
+		b = append(b, key...)
 	}
 	for name, values := range c.Header {
 		for _, v := range values {
@@ -69,8 +69,8 @@ func (c *Client) appendHead(b []byte, r *Request) []byte {
 // cheaper than a second system call or a vector.
 const joinLimit = 32 << 10
 
-func (cn *conn) send(r *Request) error {
-	head := cn.client.appendHead(cn.head[:0], r)
+func (cn *conn) send(r *Request, key string) error {
+	head := cn.client.appendHead(cn.head[:0], r, key)
 	if len(r.Body) <= joinLimit {
 		head = append(head, r.Body...)
 		cn.head = head
