@@ -168,6 +168,7 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(ans.Body))}
 	w.WriteHeader(ans.Status)
+	c.Status = call.StatusOK
 	if _, err := w.Write(ans.Body); err != nil {
 		c.Status = call.StatusCancelled
 	}
@@ -205,6 +206,7 @@ func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answ
 	for {
 		events, err := ans.Stream.Next()
 		if errors.Is(err, io.EOF) {
+			c.Status = call.StatusOK
 			return nil
 		}
 		if err != nil && r.Context().Err() == nil {

@@ -266,7 +266,7 @@ func (h *admin) time(values url.Values, name string) (time.Time, error) {
 }
 
 func apiError(err error) error {
-	var wrong *invalidFeedback
+	var wrong *feedbackError
 	switch {
 	case errors.As(err, &wrong):
 		return api.Invalid(wrong.field, "feedback: %v", wrong)

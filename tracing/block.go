@@ -12,8 +12,8 @@ import (
 
 // A block holds the payloads of up to 64 traces or about 256 KiB, compressed
 // together. Each of its entries is: the id, then details, request and
-// response, each with its length. A request whose long leading text is kept
-// apart has it cut out.
+// response, each with its length. Long texts of a request that are kept apart
+// are cut out of it.
 const (
 	blockEntries = 64
 	blockBytes   = 256 << 10
@@ -29,7 +29,7 @@ const (
 const (
 	formNone = iota
 	formInline
-	formShared // before, key of the text (8), its length, after
+	formShared // how many texts are cut out; for each what is before it, its key (8), its length; then the rest
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -45,23 +45,38 @@ func checksum(blob []byte, numbers ...int64) int64 {
 	return int64(sum)
 }
 
-// appendEntry writes an entry. When key is not 0, the shared text of the
-// request is kept elsewhere under that key.
-func appendEntry(dst []byte, e *entry, key uint64) []byte {
+// appendEntry writes an entry. A shared text of the request whose key is not
+// 0 is kept elsewhere under that key.
+func appendEntry(dst []byte, e *entry, keys []uint64) []byte {
+	apart := 0
+	for _, key := range keys {
+		if key != 0 {
+			apart++
+		}
+	}
 	dst = append(dst, e.id[:]...)
 	dst = appendBytes(dst, e.details)
 	switch {
 	case e.request == nil:
 		dst = append(dst, formNone)
-	case key == 0:
+	case apart == 0:
 		dst = append(dst, formInline)
 		dst = appendBytes(dst, e.request)
 	default:
 		dst = append(dst, formShared)
-		dst = appendBytes(dst, e.request[:e.shared.Start])
-		dst = binary.LittleEndian.AppendUint64(dst, key)
-		dst = binary.AppendUvarint(dst, uint64(e.shared.End-e.shared.Start))
-		dst = appendBytes(dst, e.request[e.shared.End:])
+		dst = binary.AppendUvarint(dst, uint64(apart))
+		at := 0
+		for i, key := range keys {
+			if key == 0 {
+				continue
+			}
+			v := e.shared[i]
+			dst = appendBytes(dst, e.request[at:v.Start])
+			dst = binary.LittleEndian.AppendUint64(dst, key)
+			dst = binary.AppendUvarint(dst, uint64(v.End-v.Start))
+			at = v.End
+		}
+		dst = appendBytes(dst, e.request[at:])
 	}
 	if e.response == nil {
 		return append(dst, formNone)
@@ -86,21 +101,23 @@ func readEntry(b []byte, text func(key uint64) ([]byte, error)) (e entry, err er
 	case formInline:
 		e.request = r.bytes()
 	case formShared:
-		before := r.bytes()
-		key := r.take(8)
-		length := r.uvarint()
-		after := r.bytes()
-		if r.err != nil {
-			return e, r.err
+		e.request = []byte{}
+		for n := r.uvarint(); n > 0; n-- {
+			e.request = append(e.request, r.bytes()...)
+			key, length := r.take(8), r.uvarint()
+			if r.err != nil {
+				return e, r.err
+			}
+			shared, err := text(binary.LittleEndian.Uint64(key))
+			if err != nil {
+				return e, err
+			}
+			if uint64(len(shared)) != length {
+				return e, fmt.Errorf("%w: shared text of another length", errDamaged)
+			}
+			e.request = append(e.request, shared...)
 		}
-		shared, err := text(binary.LittleEndian.Uint64(key))
-		if err != nil {
-			return e, err
-		}
-		if uint64(len(shared)) != length {
-			return e, fmt.Errorf("%w: shared text of another length", errDamaged)
-		}
-		e.request = append(append(append(make([]byte, 0, len(before)+len(shared)+len(after)), before...), shared...), after...)
+		e.request = append(e.request, r.bytes()...)
 	}
 	if r.form() == formInline {
 		e.response = r.bytes()
@@ -179,9 +196,13 @@ func unpack(blob []byte, codec, size int64) ([]byte, error) {
 type sharedTexts struct {
 	known map[uint64]string
 	bytes int
+	seen  map[uint64]struct{} // texts that came once: one that never comes again is not worth a row
 }
 
-const maxSharedTexts = 4 << 20
+const (
+	maxSharedTexts = 4 << 20
+	maxSeenTexts   = 32 << 10
+)
 
 // key is the text's key, 0 when it must stay where it is; isNew says that it
 // has to be stored first.
@@ -192,6 +213,13 @@ func (t *sharedTexts) key(text []byte) (key uint64, isNew bool) {
 			return 0, false
 		}
 		return key, false
+	}
+	if _, again := t.seen[key]; !again {
+		if t.seen == nil || len(t.seen) >= maxSeenTexts {
+			t.seen = map[uint64]struct{}{}
+		}
+		t.seen[key] = struct{}{}
+		return 0, false
 	}
 	return key, key != 0
 }

@@ -24,25 +24,25 @@ const (
 // ErrNoSpace says that the disk is too full to write anything.
 var ErrNoSpace = errors.New("not enough space on the disk")
 
-// invalidFeedback says what is wrong with a field.
-type invalidFeedback struct{ field, message string }
+// feedbackError says what is wrong with a field.
+type feedbackError struct{ field, message string }
 
-func (e *invalidFeedback) Error() string { return fmt.Sprintf("%q %s", e.field, e.message) }
+func (e *feedbackError) Error() string { return fmt.Sprintf("%q %s", e.field, e.message) }
 
 func (f *Feedback) validate() error {
 	switch {
 	case f.Name == "":
-		return &invalidFeedback{"name", "is missing: say what the value is about, such as \"thumbs\""}
+		return &feedbackError{"name", "is missing: say what the value is about, such as \"thumbs\""}
 	case len(f.Name) > maxField:
-		return &invalidFeedback{"name", "is longer than 256 bytes"}
+		return &feedbackError{"name", "is longer than 256 bytes"}
 	case len(f.Value) == 0 || string(f.Value) == "null":
-		return &invalidFeedback{"value", "is missing: true, false, a number or a text"}
+		return &feedbackError{"value", "is missing: true, false, a number or a text"}
 	case len(f.Value) > maxFeedbackValue:
-		return &invalidFeedback{"value", "is larger than 4 KiB"}
+		return &feedbackError{"value", "is larger than 4 KiB"}
 	case len(f.Comment) > maxFeedbackComment:
-		return &invalidFeedback{"comment", "is longer than 16 KiB"}
+		return &feedbackError{"comment", "is longer than 16 KiB"}
 	case len(f.Source) > maxField:
-		return &invalidFeedback{"source", "is longer than 256 bytes"}
+		return &feedbackError{"source", "is longer than 256 bytes"}
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (f *file) feedback(id [16]byte, fb *Feedback, now time.Time) (found bool, e
 		return true, err
 	}
 	if n >= maxFeedback {
-		return true, &invalidFeedback{"trace_id", "has a thousand feedbacks already"}
+		return true, &feedbackError{"trace_id", "has a thousand feedbacks already"}
 	}
 	insert, err := f.conn.Prepare("INSERT INTO feedback (seq, at_us, name, value, comment, source, crc) VALUES (?1,?2,?3,?4,?5,?6,?7)")
 	if err != nil {
@@ -240,7 +240,7 @@ func takeFeedback(w http.ResponseWriter, r *http.Request, c *call.Call, recorder
 	} else {
 		body.TraceID, err = recorder.store.AddSessionFeedback(ctx, body.Session, fb)
 	}
-	var wrong *invalidFeedback
+	var wrong *feedbackError
 	switch {
 	case err == nil:
 		answer, _ := json.Marshal(map[string]string{"trace_id": body.TraceID})

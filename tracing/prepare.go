@@ -98,6 +98,7 @@ type preparer struct {
 	clean     [2][]byte
 	details   []byte
 	decoded   []byte
+	shared    []jsonscan.Value
 }
 
 // entry is what a block holds of a trace. Its slices are good until the next
@@ -106,7 +107,7 @@ type entry struct {
 	id       [16]byte
 	details  []byte
 	request  []byte
-	shared   jsonscan.Value // of request: a long text worth keeping once
+	shared   []jsonscan.Value // of request, in order: long texts, worth keeping once when they come again
 	response []byte
 }
 
@@ -174,13 +175,14 @@ func (p *preparer) prepare(r *Record) (*row, entry) {
 		e.response = response
 		if r.storesRequest() && len(c.Body) > 0 {
 			e.request = c.Body
-			e.shared = sharedText(c)
+			p.shared = sharedTextsOf(c, p.shared[:0])
+			e.shared = p.shared
 		}
 	}
 	if x := r.recorder.redact; x != nil {
 		if e.request != nil {
 			p.clean[0] = x.body(p.clean[0][:0], e.request)
-			e.request, e.shared = p.clean[0], jsonscan.Value{}
+			e.request, e.shared = p.clean[0], nil
 		}
 		if e.response != nil {
 			p.clean[1] = x.body(p.clean[1][:0], e.response)
@@ -254,20 +256,19 @@ func refine(r *Record, a answer) call.Status {
 	return r.Status
 }
 
-// sharedText is the leading system message, when it is long enough to be
-// worth keeping once for all the requests that begin with it.
-func sharedText(c *call.Call) jsonscan.Value {
-	const long = 1 << 10
+// longText is the size from which on a message's content is looked for among
+// those that were stored before: system prompts, and the earlier turns of a
+// conversation, which every later request carries again.
+const longText = 1 << 10
+
+func sharedTextsOf(c *call.Call, dst []jsonscan.Value) []jsonscan.Value {
 	for i := range c.Messages {
-		m := &c.Messages[i]
-		if m.Role != call.System {
-			break
-		}
-		if m.Content.End-m.Content.Start >= long {
-			return m.Content
+		if v := c.Messages[i].Content; v.End-v.Start >= longText {
+			dst = append(dst, v)
 		}
 	}
-	return jsonscan.Value{}
+	slices.SortFunc(dst, func(a, b jsonscan.Value) int { return a.Start - b.Start })
+	return dst
 }
 
 func (p *preparer) tags(r *Record) string {

@@ -8,8 +8,8 @@ import (
 const (
 	maxQueued      = 4096
 	maxQueuedBytes = 16 << 20
-	flushRecords   = 256
-	flushBytes     = 1 << 20
+	flushRecords   = 1024
+	flushBytes     = 4 << 20
 )
 
 // queue holds finished records until the writer takes them. It is a slice and

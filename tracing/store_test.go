@@ -35,7 +35,8 @@ func TestRoundTrip(t *testing.T) {
 	s := openStore(t, Options{})
 	rec := newRecorder(t, s, Config{})
 	system := `"You are ` + strings.Repeat("very ", 400) + `helpful."`
-	c := parsed(t, "chat/completions", `{"model":"gpt-4","messages":[{"role":"system","content":`+system+`},{"role":"user","content":"hi"}],"stream":true,"top_p":0.5}`)
+	body := `{"model":"gpt-4","messages":[{"role":"system","content":` + system + `},{"role":"user","content":"hi"}],"stream":true,"top_p":0.5}`
+	c := parsed(t, "chat/completions", body)
 	at := time.UnixMicro(c.Started.UnixMicro())
 	c.Session, c.User, c.Key, c.Conversation = "se", "us", "ke", "co"
 	c.Tags = map[string]string{"a": "1", "b\"c": "ü", "k3": "", "k4": "4", "k5": "5"}
@@ -88,15 +89,47 @@ func TestRoundTrip(t *testing.T) {
 	}
 	defer conn.Close()
 	n := 0
-	err = sqlitex.ExecuteTransient(conn, "SELECT id, started_at, route, duration_ms, input_tokens, estimated, (SELECT count(*) FROM texts) FROM traces", &sqlitex.ExecOptions{ResultFunc: func(stmt *sqlite.Stmt) error {
+	err = sqlitex.ExecuteTransient(conn, "SELECT id, started_at, route, duration_ms, input_tokens, estimated FROM traces", &sqlitex.ExecOptions{ResultFunc: func(stmt *sqlite.Stmt) error {
 		n++
-		if stmt.ColumnText(0) != c.ID || stmt.ColumnText(1)[:19] != at.UTC().Format("2006-01-02T15:04:05") || stmt.ColumnText(2) != "ro" || stmt.ColumnFloat(3) != 1234.567 || stmt.ColumnInt64(4) != 100 || stmt.ColumnInt64(5) != 1 || stmt.ColumnInt64(6) != 1 {
+		if stmt.ColumnText(0) != c.ID || stmt.ColumnText(1)[:19] != at.UTC().Format("2006-01-02T15:04:05") || stmt.ColumnText(2) != "ro" || stmt.ColumnFloat(3) != 1234.567 || stmt.ColumnInt64(4) != 100 || stmt.ColumnInt64(5) != 1 {
 			t.Errorf("view: %s %s", stmt.ColumnText(0), stmt.ColumnText(1))
 		}
 		return nil
 	}})
 	if err != nil || n != 1 {
 		t.Errorf("%d rows in the view, %v", n, err)
+	}
+}
+
+// A long text that comes again is kept once, wherever it stands; one that
+// never does costs no row.
+func TestSharedTexts(t *testing.T) {
+	s := openStore(t, Options{})
+	rec := newRecorder(t, s, Config{})
+	long := func(word string) string { return `"` + strings.Repeat(word+" ", 400) + `"` }
+	requests := map[string]string{}
+	history := `{"role":"system","content":` + long("rule") + `}`
+	for turn := range 6 {
+		history += fmt.Sprintf(`,{"role":"user","content":%s},{"role":"assistant","content":"short"}`, long(fmt.Sprint("question", turn)))
+		body := `{"model":"gpt-4","messages":[` + history + `],"n":1}`
+		c := parsed(t, "chat/completions", body)
+		requests[c.ID] = body
+		rec.Offer(NewRecord(c))
+	}
+	syncStore(t, s)
+	for id, want := range requests {
+		got, err := s.Trace(context.Background(), id)
+		if err != nil || string(got.Request) != want {
+			t.Errorf("%s: %v, %d bytes, want %d", id, err, len(got.Request), len(want))
+		}
+	}
+	conn, err := sqlite.OpenConn(dbFile(t, s.Dir()), sqlite.OpenReadOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n, err := pragmaInt(conn, "SELECT count(*) FROM texts"); err != nil || n != 6 { // the system prompt, and five questions that came again
+		t.Errorf("%d texts, %v", n, err)
 	}
 }
 

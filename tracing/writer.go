@@ -24,6 +24,7 @@ type writer struct {
 	taken    []*Record
 	block    []byte
 	packed   []byte
+	keys     []uint64 // of the shared texts of one request
 	scratch  []byte
 	pending  []row // of the block that is being filled
 	checked  time.Time
@@ -235,14 +236,16 @@ func (w *writer) records(f *file, batch []*Record) error {
 			return err
 		}
 		if e.details != nil || e.request != nil || e.response != nil {
-			var key uint64
-			if e.shared.Exists() {
-				if key, w.packed, err = f.shareText(e.shared.Of(e.request), w.packed); err != nil {
+			w.keys = w.keys[:0]
+			for _, v := range e.shared {
+				var key uint64
+				if key, w.packed, err = f.shareText(v.Of(e.request), w.packed); err != nil {
 					return err
 				}
+				w.keys = append(w.keys, key)
 			}
 			p.block, p.offset = f.nextBlock, int64(len(w.block))
-			w.block = appendEntry(w.block, &e, key)
+			w.block = appendEntry(w.block, &e, w.keys)
 			p.size = int64(len(w.block)) - p.offset
 		}
 		w.pending = append(w.pending, *p)

@@ -22,6 +22,7 @@ type conn struct {
 	client *Client
 	since  time.Time
 	reused bool
+	fields Fields // those of the last response, reused
 	head   []byte // the last response's status line and header, reused
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,19 +110,20 @@ func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
 func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline time.Time, other func() bool) (*Answer, *Fault) {
 	c := t.Client
 	for n := 1; ; n++ {
+		now := time.Now()
 		key := t.Request.Key
 		if key == "" {
-			key = c.health.pick(c.Keys, time.Now())
+			key = c.health.pick(c.Keys, now)
 		}
-		if !c.health.allow(t.Model, key, time.Now()) && other() {
+		if !c.health.allow(t.Model, key, now) && other() {
 			f := &Fault{Class: CircuitOpen, Err: fmt.Errorf("%s failed %d times in a row and is left alone for a moment", c.Name, openAfter)}
 			x.Attempts = append(x.Attempts, call.Attempt{
-				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: time.Now(), ErrorClass: string(f.Class), Message: f.Error(),
+				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: now, ErrorClass: string(f.Class), Message: f.Error(),
 			})
 			return nil, f
 		}
-		a, f := x.try(ctx, t, key, limits, deadline)
-		now := time.Now()
+		a, f := x.try(ctx, t, key, limits, now, deadline)
+		now = now.Add(x.Attempts[len(x.Attempts)-1].Duration)
 		c.health.note(t.Model, key, f, now)
 		if f == nil {
 			return a, nil
@@ -154,8 +156,8 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 	}
 }
 
-func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits, deadline time.Time) (*Answer, *Fault) {
-	at := &attempt{target: t, key: key, limits: limits, deadline: deadline, started: time.Now()}
+func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits, now, deadline time.Time) (*Answer, *Fault) {
+	at := &attempt{target: t, key: key, limits: limits, deadline: deadline, started: now}
 	ans, f := at.run(ctx)
 	record := call.Attempt{Provider: t.Client.Name, Model: t.Model, Variant: t.Variant, Started: at.started, Duration: time.Since(at.started)}
 	if at.resp != nil {
@@ -339,7 +341,7 @@ func (a *attempt) refused(body io.Reader) *Fault {
 	if err != nil {
 		a.resp.keep = false
 	}
-	return &Fault{Class: StatusError, Status: a.resp.status, Header: a.resp.fields, Body: buf}
+	return &Fault{Class: StatusError, Status: a.resp.status, Header: slices.Clone(a.resp.fields), Body: buf}
 }
 
 var errTooLarge = errors.New("the answer is larger than max_response")

@@ -17,7 +17,8 @@ import (
 // Field is one header field.
 type Field struct{ Name, Value string }
 
-// Fields are a response's header fields in their order.
+// Fields are a response's header fields in their order. Those of an Answer
+// are valid until it is closed.
 type Fields []Field
 
 // Get returns the first value of the field, or "".
@@ -140,7 +141,7 @@ func (cn *conn) receiveOne() (*response, error) {
 	if err != nil || status < 100 || len(after) > 3 && after[3] != ' ' {
 		return nil, fmt.Errorf("%w: status line %.40q", errMalformed, line)
 	}
-	r := &response{status: status, length: -1, keep: version == "HTTP/1.1", cn: cn, fields: make(Fields, 0, 12)}
+	r := &response{status: status, length: -1, keep: version == "HTTP/1.1", cn: cn, fields: cn.fields[:0]}
 	for {
 		line, rest, _ = strings.Cut(rest, "\n")
 		line = strings.TrimSuffix(line, "\r")
@@ -153,6 +154,7 @@ func (cn *conn) receiveOne() (*response, error) {
 		}
 		r.fields = append(r.fields, Field{name, strings.Trim(value, " \t")})
 	}
+	cn.fields = r.fields
 	return r, r.frame()
 }
 
