@@ -2,6 +2,7 @@ package price
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 )
@@ -83,7 +84,7 @@ func (r *rates) cost(u Usage) (usd float64, ok bool) {
 		return 0, false
 	}
 	usd += r.Input.at(u.Input)*float64(input) + r.Output.at(u.Input)*float64(output)
-	return usd / 1e6, true
+	return math.Round(usd*1e6) / 1e12, true // to 1e-12 dollars: no digits of binary fractions
 }
 
 func (r *rates) prices() (Prices, bool) {

@@ -27,11 +27,11 @@ type Stream struct {
 	out    int // buf[out:kept] is ready for the client
 	kept   int
 	parsed int // buf[kept:parsed] is dropped, buf[parsed:] is not looked at yet
-	line   int // where the search for the end of the next event's line goes on
+	split  splitter
 	total  int64
+	begun  bool // what may be a byte order mark has been looked at
 	done   bool // the terminator has been seen
 	err    error
-	data   []byte // of an event with several data lines
 }
 
 func newStream(a *attempt, body io.Reader) *Stream {
@@ -130,7 +130,7 @@ func (s *Stream) fill(limit time.Duration) {
 	if s.out == s.kept {
 		// All that is kept has been handed out: move the rest to the front.
 		n := copy(s.buf, s.buf[s.parsed:])
-		s.line -= s.parsed
+		s.split.moved(s.parsed)
 		s.buf, s.out, s.kept, s.parsed = s.buf[:n], 0, 0, 0
 	}
 	if len(s.buf) == cap(s.buf) {
@@ -157,13 +157,22 @@ func (s *Stream) fill(limit time.Duration) {
 // parse looks at every complete event in the buffer and keeps those that are
 // meant for the client. It reports whether one of them carried content.
 func (s *Stream) parse() (content bool) {
+	if !s.begun {
+		if len(s.buf) < len(byteOrderMark) && s.err == nil && bytes.HasPrefix(byteOrderMark, s.buf) {
+			return false
+		}
+		s.begun = true
+		if bytes.HasPrefix(s.buf, byteOrderMark) {
+			s.parsed = len(byteOrderMark)
+		}
+	}
 	for !s.done {
-		end, data, ok := s.event()
+		end, data, ok := s.split.next(s.buf, s.parsed)
 		if !ok {
 			return content
 		}
 		event := s.buf[s.parsed:end]
-		s.parsed, s.line = end, end
+		s.parsed = end
 		verdict := s.events.Event(data)
 		switch verdict {
 		case dialect.Drop:
@@ -181,6 +190,8 @@ func (s *Stream) parse() (content bool) {
 	return content
 }
 
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 var usageNull = []byte(`,"usage":null`)
 
 // keep moves the event behind those that are kept already.
@@ -196,43 +207,4 @@ func (s *Stream) keep(event, data []byte) {
 		return
 	}
 	s.kept += copy(s.buf[s.kept:], event)
-}
-
-// event finds the next complete event: where it ends, and its data (the
-// standard's field of that name; several are joined by line feeds).
-func (s *Stream) event() (end int, data []byte, ok bool) {
-	at := s.parsed
-	lines := 0
-	for {
-		from := max(at, s.line)
-		n := bytes.IndexByte(s.buf[from:], '\n')
-		if n < 0 {
-			s.line = len(s.buf)
-			return 0, nil, false
-		}
-		eol := from + n
-		line := s.buf[at:eol]
-		if len(line) > 0 && line[len(line)-1] == '\r' {
-			line = line[:len(line)-1]
-		}
-		at = eol + 1
-		if len(line) == 0 {
-			return at, data, true
-		}
-		value, is := bytes.CutPrefix(line, []byte("data:"))
-		if !is {
-			continue
-		}
-		value = bytes.TrimPrefix(value, []byte(" "))
-		switch lines++; lines {
-		case 1:
-			data = value
-		case 2:
-			s.data = append(append(append(s.data[:0], data...), '\n'), value...)
-			data = s.data
-		default:
-			s.data = append(append(s.data, '\n'), value...)
-			data = s.data
-		}
-	}
 }
