@@ -142,7 +142,7 @@ func (p *plan) routed(v *variant) (*upstream.Target, *call.Error) {
 	b.parameters(version, v.params)
 	adjustments := b.adapt(v.family)
 	t := p.target(b, v.provider, v.prefix, v.model, v.limits.limits())
-	t.Variant = v.Name
+	t.Variant, t.Window = v.Name, v.window
 	p.prepared = append(p.prepared, prepared{served: served, adjustments: adjustments, body: b})
 	return t, nil
 }

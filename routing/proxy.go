@@ -201,7 +201,11 @@ func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answ
 	last := &c.Attempts[len(c.Attempts)-1]
 	defer func() {
 		last.Duration = time.Since(last.Started)
-		p.summary(ans.Stream.Summary())
+		s := ans.Stream.Summary()
+		if s.Usage == nil && c.Status != call.StatusOK {
+			s.Usage = s.Estimate(len(ans.Target.Request.Body))
+		}
+		p.summary(s)
 	}()
 	for {
 		events, err := ans.Stream.Next()

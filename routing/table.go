@@ -61,6 +61,7 @@ type variant struct {
 	limits   Timeouts
 	params   []param
 	family   *family
+	window   int64 // the model's, in tokens; 0: unknown
 }
 
 // Check finds the mistakes that can be found without the environment: no
@@ -107,6 +108,10 @@ func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
 		cv := &variant{Variant: v, provider: t.Providers[prefix], prefix: prefix, model: model, limits: v.Timeouts, params: compileParams(v)}
 		if cfg.Adapt == nil || *cfg.Adapt {
 			cv.family = familyOf(prefix, model)
+		}
+		if t.Prices != nil { // a check by itself has none
+			info, _ := t.Prices.Model(prefix, model)
+			cv.window = info.ContextWindow
 		}
 		if v.Prompt != "" {
 			ref, err := prompts.ParseReference(v.Prompt)

@@ -39,6 +39,14 @@ type Summary struct {
 	Model  string
 	Finish string // the first choice's finish reason
 	Usage  *call.Usage
+	Bytes  int // of content so far: what usage is estimated by when a stream breaks off
+}
+
+// Estimate is the usage of a call whose provider did not get to report it:
+// about four bytes a token, which is what English text comes to.
+func (s *Summary) Estimate(request int) *call.Usage {
+	const bytesPerToken = 4
+	return &call.Usage{Input: int64(request / bytesPerToken), Output: int64((s.Bytes + bytesPerToken - 1) / bytesPerToken), Estimated: true}
 }
 
 // NewEvents returns the judge of a front's streams. choices is the request's

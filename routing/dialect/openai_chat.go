@@ -78,9 +78,15 @@ func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 		case "finish_reason":
 			finish = m
 		case "text":
-			content = content || m.End-m.Start > 2 && m.IsString(doc)
+			if m.IsString(doc) {
+				n := m.End - m.Start - len(`""`)
+				e.summary.Bytes += n
+				content = content || n > 0
+			}
 		case "delta":
-			content = content || deltaHasContent(doc, m)
+			n := deltaContent(doc, m)
+			e.summary.Bytes += n
+			content = content || n > 0
 		}
 	}
 	bit := uint64(1) << (index & 63)
@@ -94,7 +100,9 @@ func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 	return content
 }
 
-func deltaHasContent(doc []byte, delta jsonscan.Value) bool {
+// deltaContent is how many bytes of content a delta carries: text, tool
+// calls, reasoning, a refusal.
+func deltaContent(doc []byte, delta jsonscan.Value) (n int) {
 	for key, v := range jsonscan.MembersOf(doc, delta) {
 		if string(key) == "role" {
 			continue
@@ -102,10 +110,10 @@ func deltaHasContent(doc []byte, delta jsonscan.Value) bool {
 		switch raw := v.Of(doc); string(raw) {
 		case "null", `""`, "[]", "{}":
 		default:
-			return true
+			n += max(len(raw)-len(`""`), 1)
 		}
 	}
-	return false
+	return n
 }
 
 func (e *chatEvents) Complete() bool {

@@ -40,6 +40,7 @@ func (e *responsesEvents) Event(data []byte) Verdict {
 		return Content
 	}
 	if bytes.HasSuffix(kind, []byte(".delta")) {
+		e.summary.Bytes += len(jsonscan.Lookup(data, doc, "delta").Of(data))
 		return Content
 	}
 	return Pass

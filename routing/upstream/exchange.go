@@ -33,6 +33,7 @@ type Target struct {
 	Client  *Client
 	Variant string // for the record
 	Model   string // for the record
+	Window  int64  // how many tokens the model takes; 0: unknown
 	Request Request
 	Limits  Limits
 }
@@ -93,7 +94,16 @@ func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
 			return a, nil
 		}
 		last = f
-		if f.decide(limits.Attempts, limits.Attempts, false) == giveUp || !peek() {
+		if f.tooLong() {
+			// Only a model that takes more can do better.
+			for window := t.Window; peek() && (window == 0 || next.Window <= window); {
+				i++
+				asked = false
+			}
+		} else if f.decide(limits.Attempts, limits.Attempts, false) == giveUp {
+			return nil, last
+		}
+		if !peek() {
 			return nil, last
 		}
 		t = next

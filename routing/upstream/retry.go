@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"net/http"
@@ -53,6 +54,12 @@ func (f *Fault) decide(attempts, most int, otherKey bool) decision {
 		return elsewhere
 	}
 	return giveUp
+}
+
+// tooLong reports whether the provider refused the request because it is
+// longer than its model takes.
+func (f *Fault) tooLong() bool {
+	return f.Class == StatusError && f.Status == http.StatusBadRequest && bytes.Contains(f.Body, []byte("context_length_exceeded"))
 }
 
 // pause is how long to wait before the n-th repetition: what the provider

@@ -214,3 +214,55 @@ func TestCircuit(t *testing.T) {
 		a.Close()
 	}
 }
+
+func TestContextLengthGoesToALargerWindow(t *testing.T) {
+	short := serve(t, func(_ int, c net.Conn) {
+		body := `{"error":{"code":"context_length_exceeded","message":"too long"}}`
+		fmt.Fprintf(c, "HTTP/1.1 400 X\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	})
+	same := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	large := serve(t, func(_ int, c net.Conn) { plain(c, okBody) })
+	windows := func(list ...int64) []*upstream.Target {
+		var out []*upstream.Target
+		for i, s := range []*rawServer{short, same, large} {
+			target := s.target(t, false, upstream.Limits{})
+			target.Window = list[i]
+			out = append(out, target)
+		}
+		return out
+	}
+	a, x, err := do(t, windows(8_000, 8_000, 128_000)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	if len(x.Attempts) != 2 || same.requests.Load() != 0 || large.requests.Load() != 1 {
+		t.Errorf("attempts %+v", x.Attempts)
+	}
+	if _, _, err := do(t, windows(8_000, 8_000, 0)...); class(err) != upstream.StatusError {
+		t.Errorf("no larger window: %v", err)
+	}
+}
+
+func TestAmendedRequestIsTriedOnce(t *testing.T) {
+	s := serve(t, func(n int, c net.Conn) {
+		if n == 1 {
+			body := `{"error":{"message":"unknown field stream_options"}}`
+			fmt.Fprintf(c, "HTTP/1.1 400 X\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			return
+		}
+		plain(c, okBody)
+	})
+	target := s.target(t, false, upstream.Limits{Attempts: 1})
+	calls := 0
+	target.Request.Amend = func(f *upstream.Fault) *upstream.Request {
+		calls++
+		r := target.Request
+		return &r
+	}
+	a, _, err := do(t, target)
+	if err != nil || calls != 1 {
+		t.Fatal(err, calls)
+	}
+	a.Close()
+}
