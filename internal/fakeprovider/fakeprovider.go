@@ -1,7 +1,8 @@
 // Package fakeprovider stands in for a paid LLM provider in tests: it answers
 // in OpenAI's documented wire shapes, notes what it was asked, and misbehaves
 // on request. What a model does is told by its name: `echo` answers with the
-// last user message, `error-429` with that status, and so on (see behave).
+// last user message, `error-429` with that status, `old` does not know
+// stream_options, and so on (see behave).
 package fakeprovider
 
 import (
@@ -100,6 +101,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-Id", "req_fake_"+strconv.Itoa(len(p.Requests())))
 	w.Header().Set("Openai-Organization", "org-secret")
 	w.Header().Set("Set-Cookie", "session=provider")
+	if b.Model == "old" && strings.Contains(string(raw), "stream_options") {
+		fail(w, http.StatusBadRequest, "unknown field stream_options")
+		return
+	}
 	if behave(w, r, b.Model) {
 		return
 	}

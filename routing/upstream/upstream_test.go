@@ -259,6 +259,32 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+func TestLargeEvents(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size int
+		end  upstream.Class
+	}{"7 MiB": {7 << 20, ""}, "9 MiB": {9 << 20, upstream.BadResponse}} {
+		t.Run(name, func(t *testing.T) {
+			large := strings.Replace(word, "hi", strings.Repeat("x", tt.size), 1)
+			s := serve(t, func(_ int, c net.Conn) {
+				fmt.Fprint(c, sseHead)
+				chunk(c, role+word+large+finish+doneMark)
+				fmt.Fprint(c, "0\r\n\r\n")
+			})
+			target := s.target(t, true, upstream.Limits{})
+			target.Client.MaxResponse = 64 << 20
+			a, _, err := do(t, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := readStream(t, a)
+			if class(err) != tt.end || tt.end == "" && got != role+word+large+finish+doneMark {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
 func TestNothingIsCommittedBeforeContent(t *testing.T) {
 	faults := map[string]struct {
 		play   func(c net.Conn)

@@ -249,7 +249,34 @@ def test_cut_stream_is_an_error_not_an_end(gateway, client):
         with client.chat.completions.with_streaming_response.create(model="openai/cut", messages=user("a b c d"), stream=True) as raw:
             for _ in raw.parse():
                 pass
-    assert gateway.trace(raw.headers["x-request-id"])["status"] == "cut"
+    trace = gateway.trace(raw.headers["x-request-id"])
+    assert trace["status"] == "cut" and trace["usage"]["estimated"] and trace["usage"]["output_tokens"] > 0
+
+
+@pytest.fixture
+def own(gateway):
+    """A client whose own credential goes to the provider."""
+    gateway.requests()
+    return openai.OpenAI(base_url=gateway.keyless + "/v1", api_key="sk-the-callers-own", max_retries=0, timeout=20)
+
+
+def test_callers_own_credential(gateway, own):
+    own.chat.completions.create(model="echo", messages=user("x"))
+    request, _ = sent(gateway)
+    assert request["header"]["Authorization"] == ["Bearer sk-the-callers-own"]
+    own.chat.completions.create(model="openai/echo", messages=user("x"))
+    request, _ = sent(gateway)
+    assert request["header"]["Authorization"] == ["Bearer " + PROVIDER_KEY], "to no other provider"
+    with pytest.raises(openai.AuthenticationError) as e:
+        own.chat.completions.create(model="error-401", messages=user("x"))
+    assert "fake error" in e.value.message
+
+
+def test_provider_that_does_not_know_stream_options(gateway, own):
+    for requests in (2, 1):  # the second time it is not asked
+        chunks = list(own.chat.completions.create(model="old", messages=user("a b"), stream=True))
+        assert "".join(c.choices[0].delta.content or "" for c in chunks) == "you said: a b"
+        assert len(gateway.requests()) == requests
 
 
 def test_cancellation_reaches_the_provider(gateway, client):
