@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/s2"
 )
 
@@ -189,45 +188,4 @@ func unpack(blob []byte, codec, size int64) ([]byte, error) {
 		return nil, fmt.Errorf("%w: length of a block", errDamaged)
 	}
 	return blob, nil
-}
-
-// sharedTexts remembers which long texts a file already has, and what they
-// say: a hash alone could be made to collide.
-type sharedTexts struct {
-	known map[uint64]string
-	bytes int
-	seen  map[uint64]struct{} // texts that came once: one that never comes again is not worth a row
-}
-
-const (
-	maxSharedTexts = 4 << 20
-	maxSeenTexts   = 32 << 10
-)
-
-// key is the text's key, 0 when it must stay where it is; isNew says that it
-// has to be stored first.
-func (t *sharedTexts) key(text []byte) (key uint64, isNew bool) {
-	key = xxhash.Sum64(text)
-	if s, ok := t.known[key]; ok {
-		if s != string(text) {
-			return 0, false
-		}
-		return key, false
-	}
-	if _, again := t.seen[key]; !again {
-		if t.seen == nil || len(t.seen) >= maxSeenTexts {
-			t.seen = map[uint64]struct{}{}
-		}
-		t.seen[key] = struct{}{}
-		return 0, false
-	}
-	return key, key != 0
-}
-
-func (t *sharedTexts) remember(key uint64, text string) {
-	if t.known == nil || t.bytes+len(text) > maxSharedTexts {
-		t.known, t.bytes = map[uint64]string{}, 0
-	}
-	t.known[key] = text
-	t.bytes += len(text)
 }

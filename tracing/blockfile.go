@@ -81,3 +81,57 @@ func readBlob(f *os.File, place, length int64) ([]byte, error) {
 // maxBlob bounds what a damaged row can make a reader allocate: more than the
 // largest bodies that are kept.
 const maxBlob = 64 << 20
+
+// openBlocks opens the file of blocks and cuts off what is behind the last
+// one that a row refers to, if that is in order.
+func (f *file) openBlocks(path string) (*blockFile, error) {
+	b, err := openBlocks(path)
+	if err != nil {
+		return nil, err
+	}
+	stmt, err := f.conn.Prepare("SELECT n, codec, size, crc, place, length FROM blocks ORDER BY n DESC LIMIT 1")
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	defer func() { _ = stmt.Reset() }()
+	more, err := stmt.Step()
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	last := int64(0)
+	if more {
+		place, length := stmt.ColumnInt64(4), stmt.ColumnInt64(5)
+		blob, err := readBlob(b.file, place, length)
+		if err != nil || checksum(blob, stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)) != stmt.ColumnInt64(3) {
+			return b, nil
+		}
+		last = place + length
+	}
+	return b, b.cut(last)
+}
+
+// putBlock stores a block and the row that refers to it.
+func (f *file) putBlock(raw, scratch []byte, compress bool) ([]byte, error) {
+	blob, codec := pack(scratch, raw, compress)
+	if codec != codecRaw {
+		scratch = blob
+	}
+	place, err := f.blocks.append(blob)
+	if err != nil {
+		return scratch, err
+	}
+	stmt := f.insertBlock
+	stmt.BindInt64(1, f.nextBlock)
+	stmt.BindInt64(2, codec)
+	stmt.BindInt64(3, int64(len(raw)))
+	stmt.BindInt64(4, checksum(blob, f.nextBlock, codec, int64(len(raw))))
+	stmt.BindInt64(5, place)
+	stmt.BindInt64(6, int64(len(blob)))
+	if err := execute(stmt); err != nil {
+		return scratch, err
+	}
+	f.nextBlock++
+	return scratch, nil
+}

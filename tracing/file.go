@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
@@ -206,36 +205,6 @@ func openFile(dir string, key fileKey) (_ *file, err error) {
 	}
 	f.blocks, err = f.openBlocks(path + blocksSuffix)
 	return f, err
-}
-
-// openBlocks opens the file of blocks and cuts off what is behind the last
-// one that a row refers to, if that is in order.
-func (f *file) openBlocks(path string) (*blockFile, error) {
-	b, err := openBlocks(path)
-	if err != nil {
-		return nil, err
-	}
-	stmt, err := f.conn.Prepare("SELECT n, codec, size, crc, place, length FROM blocks ORDER BY n DESC LIMIT 1")
-	if err != nil {
-		b.close()
-		return nil, err
-	}
-	defer func() { _ = stmt.Reset() }()
-	more, err := stmt.Step()
-	if err != nil {
-		b.close()
-		return nil, err
-	}
-	last := int64(0)
-	if more {
-		place, length := stmt.ColumnInt64(4), stmt.ColumnInt64(5)
-		blob, err := readBlob(b.file, place, length)
-		if err != nil || checksum(blob, stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)) != stmt.ColumnInt64(3) {
-			return b, nil
-		}
-		last = place + length
-	}
-	return b, b.cut(last)
 }
 
 func pragmaInt(conn *sqlite.Conn, query string) (n int64, err error) {
@@ -489,83 +458,6 @@ func readRow(stmt *sqlite.Stmt) (w row, ok bool) {
 	w.size = stmt.ColumnInt64(21)
 	w.usage.Estimated = w.flags&flagEstimated != 0
 	return w, checksum(w.appendTo(nil)) == stmt.ColumnInt64(22)
-}
-
-// shareText makes sure that the file has the text, and returns its key; 0: it
-// must stay where it is.
-func (f *file) shareText(text []byte, scratch []byte) (key uint64, _ []byte, err error) {
-	key, isNew := f.texts.key(text)
-	if !isNew {
-		return key, scratch, nil
-	}
-	blob, codec := pack(scratch, text, true)
-	if codec != codecRaw {
-		scratch = blob
-	}
-	stmt := f.insertText
-	stmt.BindInt64(1, int64(key))
-	stmt.BindInt64(2, codec)
-	stmt.BindInt64(3, int64(len(text)))
-	stmt.BindInt64(4, checksum(blob, int64(key), codec, int64(len(text))))
-	stmt.BindBytes(5, blob)
-	if err := execute(stmt); err != nil {
-		return 0, scratch, err
-	}
-	if f.conn.Changes() == 0 {
-		have, err := readText(f.selectText, key)
-		if err != nil && !errors.Is(err, errDamaged) {
-			return 0, scratch, err
-		}
-		if string(have) != string(text) {
-			return 0, scratch, nil
-		}
-	}
-	f.texts.remember(key, string(text))
-	return key, scratch, nil
-}
-
-func readText(stmt *sqlite.Stmt, key uint64) ([]byte, error) {
-	stmt.BindInt64(1, int64(key))
-	defer func() { _ = stmt.Reset() }()
-	more, err := stmt.Step()
-	if err != nil {
-		return nil, err
-	}
-	if !more {
-		return nil, fmt.Errorf("%w: a shared text is missing", errDamaged)
-	}
-	codec, size, blob := stmt.ColumnInt64(0), stmt.ColumnInt64(1), columnBytes(stmt, 3)
-	if checksum(blob, int64(key), codec, size) != stmt.ColumnInt64(2) {
-		return nil, fmt.Errorf("%w: checksum of a shared text", errDamaged)
-	}
-	text, err := unpack(blob, codec, size)
-	if err == nil && xxhash.Sum64(text) != key {
-		err = fmt.Errorf("%w: key of a shared text", errDamaged)
-	}
-	return text, err
-}
-
-func (f *file) putBlock(raw, scratch []byte, compress bool) ([]byte, error) {
-	blob, codec := pack(scratch, raw, compress)
-	if codec != codecRaw {
-		scratch = blob
-	}
-	place, err := f.blocks.append(blob)
-	if err != nil {
-		return scratch, err
-	}
-	stmt := f.insertBlock
-	stmt.BindInt64(1, f.nextBlock)
-	stmt.BindInt64(2, codec)
-	stmt.BindInt64(3, int64(len(raw)))
-	stmt.BindInt64(4, checksum(blob, f.nextBlock, codec, int64(len(raw))))
-	stmt.BindInt64(5, place)
-	stmt.BindInt64(6, int64(len(blob)))
-	if err := execute(stmt); err != nil {
-		return scratch, err
-	}
-	f.nextBlock++
-	return scratch, nil
 }
 
 func (f *file) putSegment() error {

@@ -1,0 +1,221 @@
+package tracing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+)
+
+// Trace returns everything that is known of the trace.
+func (s *Store) Trace(ctx context.Context, id string) (t Trace, err error) {
+	raw, err := parseID(id)
+	if err != nil {
+		return t, ErrNotFound
+	}
+	end, err := s.readers.begin(ctx)
+	if err != nil {
+		return t, err
+	}
+	defer end()
+	day := dayOf(seqOf(raw))
+	for _, keys := range s.days(day, day) {
+		files, damaged, err := s.openDay(ctx, keys)
+		found := false
+		for _, f := range files {
+			if err == nil && !found {
+				t, found, err = f.trace(raw)
+			}
+		}
+		for _, f := range files {
+			s.readers.done(f, err)
+		}
+		if err != nil {
+			return Trace{}, err
+		}
+		if found {
+			return t, nil
+		}
+		if len(damaged) > 0 {
+			return t, fmt.Errorf("%w: it may have been in %s, which is damaged", ErrNotFound, strings.Join(damaged, ", "))
+		}
+	}
+	return t, ErrNotFound
+}
+
+// find returns the key of a trace in the file; 0: it is not there.
+func (f *readFile) find(id [16]byte) (seq int64, err error) {
+	seq = seqOf(id)
+	stmt, err := f.conn.Prepare("SELECT seq, id FROM calls WHERE seq BETWEEN ?1 AND ?2")
+	if err != nil {
+		return 0, err
+	}
+	stmt.BindInt64(1, seq)
+	stmt.BindInt64(2, seq+maxShift)
+	defer func() { _ = stmt.Reset() }()
+	for {
+		more, err := stmt.Step()
+		if err != nil && !ctxErr(err) {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+		if !more {
+			break
+		}
+		var have [16]byte
+		if stmt.ColumnBytes(1, have[:]) == len(have) && have == id {
+			return stmt.ColumnInt64(0), nil
+		}
+	}
+	// Not among the rows; if its digest is there, its row is damaged.
+	spans, err := f.spans(nil, seq, seq+maxShift+1)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range spans {
+		b, err := f.digests(s)
+		if err != nil && !errors.Is(err, errDamaged) {
+			return 0, err
+		}
+		for ; len(b) >= digestSize; b = b[digestSize:] {
+			if d := digest(b[:digestSize]); d.id() == id {
+				return d.seq(), nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+func (f *readFile) trace(id [16]byte) (t Trace, found bool, err error) {
+	seq, err := f.find(id)
+	if err != nil || seq == 0 {
+		return t, false, err
+	}
+	w, err := f.call(seq)
+	if err == nil && w.id != id {
+		err = fmt.Errorf("%w: the row is another trace's", errDamaged)
+	}
+	t = Trace{Request: null, Response: null, Parameters: null, Adjustments: []string{}, Variables: map[string]string{}, Spans: []Span{}, Feedback: []Feedback{}, NearMiss: null}
+	if errors.Is(err, errDamaged) {
+		f.store.noteDamage(f.key.name(), fmt.Sprintf("row of %x", id[:]), err)
+		t.Row = damagedRow(id, seq, err)
+		return t, true, nil
+	}
+	if err != nil {
+		return t, false, err
+	}
+	t.Row = w.show()
+	t.Truncated = w.flags&flagTruncated != 0
+	e, err := f.entry(&w)
+	switch {
+	case errors.Is(err, errDamaged):
+		t.Damaged = "bodies: " + err.Error()
+	case err != nil:
+		return t, false, err
+	default:
+		t.fill(&e)
+	}
+	t.Feedback, err = f.feedback(seq)
+	if errors.Is(err, errDamaged) {
+		t.Damaged = strings.TrimPrefix(t.Damaged+"; feedback: "+err.Error(), "; ")
+		err = nil
+	}
+	return t, true, err
+}
+
+// details is what describe writes.
+type details struct {
+	Message     string            `json:"message"`
+	W3CTraceID  string            `json:"w3c_trace_id"`
+	Parameters  json.RawMessage   `json:"parameters"`
+	Adjustments []string          `json:"adjustments"`
+	Variables   map[string]string `json:"variables"`
+	NearMiss    json.RawMessage   `json:"near_miss"`
+	Notes       []string          `json:"notes"`
+	Spans       []storedSpan      `json:"spans"`
+}
+
+type storedSpan struct {
+	Provider    string   `json:"provider"`
+	Model       string   `json:"model"`
+	Variant     string   `json:"variant"`
+	Started     int64    `json:"started"`
+	Duration    int64    `json:"duration"`
+	TTFT        int64    `json:"ttft"`
+	HTTPStatus  int      `json:"http_status"`
+	ErrorClass  string   `json:"error_class"`
+	Message     string   `json:"message"`
+	UpstreamID  string   `json:"upstream_request_id"`
+	CostUSD     *float64 `json:"cost"`
+	StoredUsage *struct {
+		Input      int64 `json:"input"`
+		Output     int64 `json:"output"`
+		Cached     int64 `json:"cached"`
+		CacheWrite int64 `json:"cache_write"`
+		Reasoning  int64 `json:"reasoning"`
+		Estimated  int   `json:"estimated"`
+	} `json:"usage"`
+}
+
+func (t *Trace) fill(e *entry) {
+	var d details
+	if len(e.details) > 0 {
+		if err := json.Unmarshal(e.details, &d); err != nil {
+			t.Damaged = "details: " + err.Error()
+		}
+	}
+	t.Message, t.W3CTraceID, t.Notes = known(d.Message), known(d.W3CTraceID), d.Notes
+	if d.Parameters != nil {
+		t.Parameters = d.Parameters
+	}
+	if d.Adjustments != nil {
+		t.Adjustments = d.Adjustments
+	}
+	if d.Variables != nil {
+		t.Variables = d.Variables
+	}
+	if d.NearMiss != nil {
+		t.NearMiss = d.NearMiss
+	}
+	for i := range d.Spans {
+		t.Spans = append(t.Spans, d.Spans[i].show())
+	}
+	t.Request, t.Response = payload(e.request), payload(e.response)
+	if d.Parameters == nil && e.request != nil {
+		if o, err := jsonscan.Parse(e.request, maxNesting, nil); err == nil {
+			t.Parameters = appendParameters(nil, &o)
+		}
+	}
+}
+
+func (s *storedSpan) show() Span {
+	out := Span{
+		Provider: known(s.Provider), Model: known(s.Model), Variant: known(s.Variant), StartedAt: Time{time.UnixMicro(s.Started).UTC()},
+		DurationMS: milliseconds(s.Duration), HTTPStatus: known(s.HTTPStatus), ErrorClass: known(s.ErrorClass), Message: known(s.Message),
+		CostUSD: s.CostUSD, UpstreamRequestID: known(s.UpstreamID),
+	}
+	if s.TTFT != 0 {
+		out.TTFTMS = known(milliseconds(s.TTFT))
+	}
+	if u := s.StoredUsage; u != nil {
+		out.Usage = &Usage{u.Input, u.Output, u.Cached, u.CacheWrite, u.Reasoning, u.Estimated != 0}
+	}
+	return out
+}
+
+// payload is a body as JSON: itself, or a text when it is none.
+func payload(b []byte) json.RawMessage {
+	switch {
+	case b == nil:
+		return null
+	case json.Valid(b):
+		return b
+	}
+	return jsonscan.AppendQuoted(nil, strings.ToValidUTF8(string(b), "\ufffd"))
+}
