@@ -34,7 +34,7 @@ func BenchmarkGateway(b *testing.B) {
 				{"name": "stable", "model": "p/gpt-4", "weight": 80, "prompt": "terse@production"},
 				{"name": "candidate", "model": "p/gpt-4o", "weight": 20, "prompt": "terse@candidate"}]}}},
 		"http": {"servers": {"s": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [{"handle": [
-			{"handler": "llm_trace"}, {"handler": "llm_prompt"}, {"handler": "llm_router"}, {"handler": "llm_proxy"}]}]}}}}}`, b.TempDir(), provider, address)
+			{"handler": "llm_trace"}, {"handler": "llm_prompt"}, {"handler": "llm_router"}, {"handler": "llm_proxy"}]}]}}}}}`, dataDir(b), provider, address)
 	if err := caddy.Load([]byte(config), true); err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -364,11 +365,31 @@ func (d document) compare(t *testing.T, at string, schema any, typ reflect.Type)
 	}
 }
 
+// dataDir is a data directory. A configuration that has ended lets go of it
+// in the background, so that it is removed with patience.
+func dataDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "frontier")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 200 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Errorf("%s cannot be removed", dir)
+	})
+	return dir
+}
+
 // startGateway runs a configuration with the gateway alone, and returns its admin API.
 func startGateway(t *testing.T, route string) (http.Handler, *App) {
 	t.Helper()
 	config := fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "logging": {"logs": {"default": {"level": "ERROR"}}},
-		"apps": {"llm": {"data_dir": %q, "route": {%s}}}}`, t.TempDir(), route)
+		"apps": {"llm": {"data_dir": %q, "route": {%s}}}}`, dataDir(t), route)
 	if err := caddy.Load([]byte(config), true); err != nil {
 		t.Fatal(err)
 	}

@@ -53,10 +53,17 @@ func (a *routeAnswer) etag() string {
 func Routes(lookup func() (*Table, error)) []api.Route {
 	h := routesAPI{lookup}
 	return []api.Route{
-		{Method: http.MethodGet, Path: "/routes", Summary: "Lists the routes.", Handle: h.list},
-		{Method: http.MethodGet, Path: "/routes/{name}", Summary: "Shows a route with its weights in force.", Handle: h.get},
-		{Method: http.MethodPost, Path: "/routes/{name}/rollout/weights", Summary: "Sets a route's weights for the next request.", Handle: h.weights},
+		{Method: http.MethodGet, Path: "/routes", Summary: "Lists the routes.", Answer: api.List[routeAnswer]{}, Handle: h.list},
+		{Method: http.MethodGet, Path: "/routes/{name}", Summary: "Shows a route with its weights in force.", Answer: routeAnswer{}, Handle: h.get},
+		{Method: http.MethodPost, Path: "/routes/{name}/rollout/weights", Summary: "Sets a route's weights for the next request.", Body: weightsRequest{}, Answer: routeAnswer{}, Handle: h.weights},
 	}
+}
+
+// weightsRequest names every variant, in percent.
+type weightsRequest struct {
+	Weights map[string]float64 `json:"weights"`
+	Reason  string             `json:"reason,omitempty"`
+	Actor   string             `json:"actor,omitempty"`
 }
 
 type routesAPI struct {
@@ -108,11 +115,7 @@ func (h routesAPI) weights(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var body struct {
-		Weights map[string]float64 `json:"weights"`
-		Reason  string             `json:"reason"`
-		Actor   string             `json:"actor"`
-	}
+	var body weightsRequest
 	if err := api.Decode(w, r, &body); err != nil {
 		return err
 	}
