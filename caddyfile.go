@@ -21,8 +21,9 @@ import (
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
-// directives are the handlers in the order in which a request passes them.
-var directives = []string{"llm", "llm_trace", "llm_prompt", "llm_router", "llm_proxy"}
+// directives are the handlers in the order in which a request passes them. The
+// shorthand comes last: a handler beside it, such as llm_trace metadata, is before its own.
+var directives = []string{"llm_trace", "llm_prompt", "llm_router", "llm_proxy", "llm"}
 
 func registerCaddyfile() {
 	httpcaddyfile.RegisterGlobalOption("llm", parseGlobal)

@@ -104,7 +104,7 @@ whether they have a key, and how many routes, prompts and traces there are.
 		}
 		t := table{columns: []column{{name: "provider"}, {name: "base url"}, {name: "key", paint: paintMissing}}}
 		for _, name := range sortedKeys(status.Providers) {
-			key := "none; the caller's is used"
+			key := "none"
 			if status.Providers[name].Key {
 				key = "configured"
 			}

@@ -80,6 +80,6 @@ func (r *request) stats(groupBy string, stats *tracing.Stats) {
 	}
 	r.table(t)
 	if unknown > 0 {
-		r.note("The cost of %s requests is not known and not in the sum: the prices of their models are missing. Add them with the provider's option price.", count(float64(unknown)))
+		r.note("The cost of %s requests is not known and not in the sum: no usage was reported for them, or the prices of their models are missing (the provider's option price adds them).", count(float64(unknown)))
 	}
 }

@@ -438,7 +438,7 @@ func parseMessages(messages json.RawMessage) (*call.Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, _, _, fail := call.Begin(nil, r, &call.Admission{MaxBody: int64(len(doc))})
+	c, _, _, fail := call.Begin(r, &call.Admission{MaxBody: int64(len(doc))})
 	if fail != nil {
 		return nil, api.Invalid("messages", "%s", fail)
 	}

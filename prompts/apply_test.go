@@ -16,7 +16,7 @@ func begin(path, body string) *call.Call {
 	if err != nil {
 		panic(err)
 	}
-	c, _, _, fail := call.Begin(nil, r, nil)
+	c, _, _, fail := call.Begin(r, nil)
 	if fail != nil {
 		return nil
 	}

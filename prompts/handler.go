@@ -83,7 +83,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.Admission())
+	c, r, _, fail := call.Begin(r, h.app.Admission())
 	if c == nil {
 		return next.ServeHTTP(w, r)
 	}

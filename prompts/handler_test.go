@@ -219,7 +219,7 @@ func TestHandlerSharesCall(t *testing.T) {
 	h := newHandler(newHandlerView(t))
 	r := httptest.NewRequest(http.MethodPost, chatPath, strings.NewReader(`{"model":"senti@production"}`))
 	w := httptest.NewRecorder()
-	first, r, _, _ := call.Begin(w, r, nil)
+	first, r, _, _ := call.Begin(r, nil)
 	if err := h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })); err != nil {
 		t.Fatal(err)
 	}

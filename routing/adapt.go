@@ -53,10 +53,13 @@ func familyOf(provider, model string) *family {
 
 // adapt changes the parameters that the family refuses, and says what it did.
 func (b *body) adapt(f *family) (adjustments []string) {
-	if f == nil || b.call.Front != call.ChatCompletions {
+	if f == nil || b.call.Front != call.ChatCompletions && b.call.Front != call.Responses {
 		return nil
 	}
 	for from, to := range f.rename {
+		if b.call.Front == call.Responses {
+			break // max_output_tokens is the same for all models there
+		}
 		if v := b.get(from); v != nil {
 			if b.get(to) == nil {
 				b.set(to, v)
@@ -72,6 +75,9 @@ func (b *body) adapt(f *family) (adjustments []string) {
 		}
 	}
 	for _, name := range f.unwanted {
+		if name == "reasoning_effort" && b.call.Front == call.Responses {
+			name = "reasoning"
+		}
 		if v := b.get(name); v != nil && string(v) != "null" && string(v) != "false" {
 			b.unset(name)
 			adjustments = append(adjustments, name+" left out")

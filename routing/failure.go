@@ -19,7 +19,7 @@ func (p *plan) fail(w http.ResponseWriter, err error) {
 	if n := len(c.Attempts); n > 0 {
 		last := &c.Attempts[n-1]
 		c.Provider, c.Model = last.Provider, last.Model
-		w.Header()["Llm-Attempts"] = []string{strconv.Itoa(n)}
+		w.Header()["Llm-Attempts"] = []string{strconv.Itoa(sent(c.Attempts))}
 		if c.Route != "" {
 			w.Header()["Llm-Route"], w.Header()["Llm-Variant"] = []string{c.Route}, []string{c.Variant}
 		}
@@ -50,6 +50,17 @@ func (p *plan) fail(w http.ResponseWriter, err error) {
 	c.Fail(w, e)
 }
 
+// sent counts the attempts that asked a provider: not those at a variant
+// without its prompt, or at an open circuit.
+func sent(attempts []call.Attempt) (n int) {
+	for i := range attempts {
+		if class := attempts[i].ErrorClass; class != unbound && class != string(upstream.CircuitOpen) {
+			n++
+		}
+	}
+	return n
+}
+
 // faultError says what a fault means to the caller.
 func (p *plan) faultError(f *upstream.Fault) *call.Error {
 	provider := p.call.Provider
@@ -57,14 +68,14 @@ func (p *plan) faultError(f *upstream.Fault) *call.Error {
 	switch f.Class {
 	case upstream.HeaderTime, upstream.FirstToken, upstream.TotalTime, upstream.Stall:
 		e.Status = http.StatusGatewayTimeout
-		e.Message = fmt.Sprintf("%s did not answer in time (%s)", provider, f)
+		e.Message = fmt.Sprintf("%s did not answer in time (%s)", provider, f.Class)
 	case upstream.Connect:
-		e.Message = fmt.Sprintf("%s could not be reached", provider)
+		e.Message = fmt.Sprintf("%s could not be reached, or closed the connection before it answered", provider)
 	case upstream.StatusError:
 		e.Class = "status_" + strconv.Itoa(f.Status)
 		e.Message = fmt.Sprintf("%s answered with HTTP status %d", provider, f.Status)
 	default:
-		e.Message = fmt.Sprintf("%s did not give a usable answer (%s)", provider, f)
+		e.Message = fmt.Sprintf("%s did not give a usable answer (%s)", provider, f.Class)
 	}
 	return e
 }

@@ -13,7 +13,7 @@ import (
 
 func newBody(t *testing.T, path, text string) *body {
 	t.Helper()
-	c, _, _, err := call.Begin(httptest.NewRecorder(), httptest.NewRequest("POST", path, strings.NewReader(text)), nil)
+	c, _, _, err := call.Begin(httptest.NewRequest("POST", path, strings.NewReader(text)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +97,33 @@ func TestAdapt(t *testing.T) {
 			}
 			same(t, b.edit.AppendTo(nil), tt.want)
 		})
+	}
+}
+
+func TestAdaptResponses(t *testing.T) {
+	for model, want := range map[string]string{
+		"gpt-5": `{"input":"x","max_output_tokens":5,"reasoning":{"effort":"low"}}`, "gpt-4o": `{"input":"x","temperature":0.2,"max_output_tokens":5}`,
+	} {
+		b := newBody(t, "/v1/responses", `{"input":"x","temperature":0.2,"max_output_tokens":5,"reasoning":{"effort":"low"}}`)
+		b.adapt(familyOf("openai", model))
+		same(t, b.edit.AppendTo(nil), want)
+	}
+}
+
+func TestDotSegments(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/v1/files": false, "/v1/files/a..b": false, "/v1/...": false, "/v1/../x": true, "/v1/a/../../x": true, "/v1/./x": true, "/v1/..": true, `/v1/..\x`: true,
+	} {
+		if got := hasDotSegment(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+func TestAttemptsThatWereSent(t *testing.T) {
+	attempts := []call.Attempt{{ErrorClass: "circuit_open"}, {ErrorClass: unbound}, {ErrorClass: "connect"}, {}}
+	if n := sent(attempts); n != 2 {
+		t.Errorf("%d", n)
 	}
 }
 

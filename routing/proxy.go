@@ -1,6 +1,9 @@
 package routing
 
 import (
+	"net"
+	"sync/atomic"
+
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -35,16 +40,19 @@ type Proxy struct {
 	Provider string `json:"provider,omitempty"`
 
 	app         app
+	log         *zap.Logger
+	exposed     atomic.Bool // it has been warned about
 	passthrough http.Handler
 }
 
 // CaddyModule returns the Caddy module information.
-func (Proxy) CaddyModule() caddy.ModuleInfo {
+func (*Proxy) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.llm_proxy", New: func() caddy.Module { return new(Proxy) }}
 }
 
 // Provision finds the app.
 func (h *Proxy) Provision(ctx caddy.Context) (err error) {
+	h.log = ctx.Logger()
 	if h.app, err = findApp(ctx, "llm_proxy"); err != nil || h.Provider == "" {
 		return err
 	}
@@ -56,7 +64,7 @@ func (h *Proxy) Provision(ctx caddy.Context) (err error) {
 }
 
 func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.Admission())
+	c, r, _, fail := call.Begin(r, h.app.Admission())
 	if c == nil {
 		return h.elsewhere(w, r, next)
 	}
@@ -75,6 +83,10 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		})
 		return nil
 	case call.Other, call.Feedback:
+		if hasDotSegment(r.URL.Path) {
+			c.Fail(w, &call.Error{Status: http.StatusBadRequest, Class: "invalid_request", Code: "invalid_path", Message: "the path must not have the segments . and .."})
+			return nil
+		}
 		if h.passthrough == nil || c.Front == call.Feedback {
 			c.Fail(w, unknownPath(r))
 			return nil
@@ -86,7 +98,11 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	p, ok := c.Plan.(*plan)
 	if !ok {
-		return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_proxy needs llm_router before it; the directive llm has both"))
+		c.Fail(w, &call.Error{
+			Status: http.StatusInternalServerError, Class: "misconfigured", Code: "misconfigured", NoRetry: true,
+			Message: "llm_proxy needs llm_router before it; the directive llm has both",
+		})
+		return nil
 	}
 	leave, fail := p.table.enter()
 	if fail != nil {
@@ -94,6 +110,9 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		return nil
 	}
 	defer leave()
+	if !c.Authenticated && p.first.Client.Keys != nil && !h.exposed.Load() {
+		h.warnIfExposed(r)
+	}
 	x := upstream.Exchange{Targets: p.targets, Attempts: p.skipped}
 	ans, err := x.Do(r.Context())
 	c.BodyDone = true // the client of providers keeps nothing of it
@@ -111,6 +130,24 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	return p.stream(w, r, ans)
 }
 
+// warnIfExposed warns once when anybody who reaches a listener that is not
+// loopback can spend the money of a configured key.
+func (h *Proxy) warnIfExposed(r *http.Request) {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok || addr.IP.IsLoopback() {
+		return
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		if user, _ := repl.GetString("http.auth.user.id"); user != "" {
+			return
+		}
+	}
+	if h.exposed.CompareAndSwap(false, true) {
+		h.log.Warn("callers that are not authenticated use a provider's configured key on a listener that is not loopback; add client_key to the global option llm, an authentication handler, or: bind 127.0.0.1",
+			zap.Stringer("listener", addr))
+	}
+}
+
 // header sets what is known before the body. The values share one array.
 func (p *plan) header(h http.Header, ans *upstream.Answer) {
 	c := p.call
@@ -121,7 +158,7 @@ func (p *plan) header(h http.Header, ans *upstream.Answer) {
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
 	set("Llm-Model", c.Provider+"/"+c.Model)
-	set("Llm-Attempts", strconv.Itoa(len(c.Attempts)))
+	set("Llm-Attempts", strconv.Itoa(sent(c.Attempts)))
 	if c.Route != "" {
 		set("Llm-Route", c.Route)
 		set("Llm-Variant", c.Variant)
@@ -241,7 +278,7 @@ func (p *plan) broken(w http.ResponseWriter, err error, last *call.Attempt) {
 	}
 	c.Status, c.ErrorClass, c.Message = call.StatusCut, string(class), err.Error()
 	last.ErrorClass, last.Message = string(class), err.Error()
-	e := &call.Error{Status: http.StatusBadGateway, Code: "stream_" + string(class), Message: "the provider's answer broke off: " + err.Error()}
+	e := &call.Error{Status: http.StatusBadGateway, Code: "stream_" + string(class), Message: "the provider's answer broke off (" + string(class) + ")"}
 	_, _ = w.Write(dialect.ErrorEvent(c.Front, e, c.ID))
 }
 
@@ -260,6 +297,16 @@ func (h *Proxy) elsewhere(w http.ResponseWriter, r *http.Request, next caddyhttp
 		}
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// hasDotSegment reports whether a path could lead elsewhere than it says.
+func hasDotSegment(path string) bool {
+	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func unknownPath(r *http.Request) *call.Error {

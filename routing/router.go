@@ -13,7 +13,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Router{})
-	caddy.RegisterModule(Proxy{})
+	caddy.RegisterModule(new(Proxy))
 }
 
 // app is what the handlers need of the app.
@@ -64,7 +64,7 @@ func (h *Router) Provision(ctx caddy.Context) (err error) {
 }
 
 func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.Admission())
+	c, r, _, fail := call.Begin(r, h.app.Admission())
 	if c == nil {
 		return next.ServeHTTP(w, r)
 	}

@@ -100,7 +100,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c, r, _, fail := call.Begin(w, r, h.app.Admission())
+	c, r, _, fail := call.Begin(r, h.app.Admission())
 	if c == nil || c.Traced {
 		return next.ServeHTTP(w, r)
 	}
@@ -108,7 +108,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(func(key string) (any, bool) { return placeholder(c, key) })
 	}
-	c.SetIDs(w.Header())
+	if c.Front != call.Models && c.Front != call.Realtime { // those are not traced
+		c.SetIDs(w.Header())
+	}
 	recorder := h.app.Recorder()
 	recorder.begin()
 	defer recorder.end()
@@ -118,10 +120,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	level := max(recorder.level(c), h.capture)
 	if c.Front == call.Models || c.Front == call.Realtime || level == call.CaptureOff {
-		if fail != nil {
-			c.Fail(w, fail)
-			return nil
-		}
 		return next.ServeHTTP(w, r)
 	}
 	limit := maxPayload
@@ -135,12 +133,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.record(t, r, recorder, level, errPanic)
 		}
 	}()
-	var err error
-	if fail != nil {
-		c.Fail(t, fail)
-	} else {
-		err = serveReadable(t, r, next)
-	}
+	// A request that is refused is answered by the handlers that need a call: a stock one behind this one takes what it likes.
+	err := serveReadable(t, r, next)
 	over = true
 	h.record(t, r, recorder, level, err)
 	t.free()
@@ -173,7 +167,7 @@ func (h *Handler) record(t *captureWriter, r *http.Request, recorder *Recorder, 
 	switch {
 	case !c.FirstToken.IsZero():
 		rec.FirstByte = c.FirstToken.Sub(c.Started)
-	case !t.first.IsZero() && (c.Stream || t.stream):
+	case !t.first.IsZero() && t.status < http.StatusBadRequest && (c.Stream || t.stream):
 		rec.FirstByte = t.first.Sub(c.Started)
 	}
 	if c.Status == "" {

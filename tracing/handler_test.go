@@ -262,8 +262,8 @@ func TestHandlerEndings(t *testing.T) {
 			_, err := io.WriteString(w, "short")
 			return err
 		}, "cut", 200, ""},
-		{"bad JSON", `{"model":`, nil, "error", 400, "invalid_json"},
-		{"too large", `{"model":"` + strings.Repeat("x", 1<<20) + `"}`, nil, "error", 413, "body_too_large"},
+		{"bad JSON", `{"model":`, refuse, "error", 400, "invalid_json"},
+		{"too large", `{"model":"` + strings.Repeat("x", 1<<20) + `"}`, refuse, "error", 413, "body_too_large"},
 		{"the proxy says", "", func(w http.ResponseWriter, r *http.Request) error {
 			c := call.From(r.Context())
 			c.Provider, c.Model, c.Status, c.ErrorClass, c.Finish = "p", "m", call.StatusCut, "upstream_cut", "length"
@@ -296,6 +296,47 @@ func TestHandlerEndings(t *testing.T) {
 				t.Errorf("got %s %d %q, want %s %d %q", tr.Status, status, class, test.status, test.http, test.class)
 			}
 		})
+	}
+}
+
+// refuse is a handler that needs a call.
+func refuse(w http.ResponseWriter, r *http.Request) error {
+	c, _, _, fail := call.Begin(r, nil)
+	if fail == nil {
+		return errors.New("not refused")
+	}
+	c.Fail(w, fail)
+	return nil
+}
+
+// In front of a stock handler nothing is refused: it gets what was sent.
+func TestObserveOnlyRefusesNothing(t *testing.T) {
+	for name, body := range map[string]string{
+		"bad JSON": `{"model":`, "two models": `{"model":"a","model":"b"}`, "too large": `{"model":"` + strings.Repeat("x", 2<<20) + `"}`,
+	} {
+		for _, chunked := range []bool{false, true} {
+			s := openStore(t, Options{})
+			server, _ := site(t, s, Config{}, func(w http.ResponseWriter, r *http.Request) error {
+				got, err := io.ReadAll(r.Body)
+				if err != nil || string(got) != body {
+					t.Errorf("%s: %d bytes, %v; want %d", name, len(got), err, len(body))
+				}
+				_, err = io.WriteString(w, "{}")
+				return err
+			})
+			var r io.Reader = strings.NewReader(body)
+			if chunked {
+				r = io.MultiReader(r)
+			}
+			resp, err := http.Post(server.URL+"/v1/chat/completions", "application/json", r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if tr := onlyTrace(t, s); resp.StatusCode != 200 || tr.Status != "ok" {
+				t.Errorf("%s: %d, trace %s", name, resp.StatusCode, tr.Status)
+			}
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func idAt(t time.Time, n int) string {
 func parsed(t testing.TB, path, body string) *call.Call {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/v1/"+path, strings.NewReader(body))
-	c, _, _, err := call.Begin(httptest.NewRecorder(), r, nil)
+	c, _, _, err := call.Begin(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,13 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 )
 
@@ -134,7 +136,7 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) error {
 			field = strings.Trim(after, `"`)
 		}
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			field = wrong.Field
+			return Invalid(wrong.Field, "reading the request's body: %s has a JSON %s where %s is wanted", cmp.Or(wrong.Field, "it"), wrong.Value, wanted(wrong.Type.Kind()))
 		}
 		return Invalid(field, "reading the request's body: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -142,6 +144,21 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) error {
 		return Invalid("", "the request's body has data behind its JSON value")
 	}
 	return nil
+}
+
+// wanted names the JSON value for a Go kind.
+func wanted(k reflect.Kind) string {
+	switch k {
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "a number"
 }
 
 // CheckMatch compares an If-Match header, if there is one, with the current

@@ -3,7 +3,6 @@ package call
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,14 +22,14 @@ const DefaultMaxBody = 32 << 20
 const maxDepth = 128
 
 // Begin returns the request's call. The first handler on a path below /v1
-// makes it: the body is read, bounded, and parsed; the returned
-// request carries the call and can be read again by a stock handler. A nil
-// call and nil error mean that the path is none of ours. When err is
-// non-nil the call is still there, so that the error can be answered and
-// traced, and first says whether this handler made it.
-func Begin(w http.ResponseWriter, r *http.Request, admission *Admission) (c *Call, _ *http.Request, first bool, err *Error) {
+// makes it: the body is read, bounded, and parsed; the returned request
+// carries the call and can be read again by a stock handler. A nil call and
+// nil error mean that the path is none of ours. When err is non-nil the
+// request is no call that could be answered; the call is still there, so that
+// the refusal can be traced, and the request is as it came.
+func Begin(r *http.Request, admission *Admission) (c *Call, _ *http.Request, first bool, err *Error) {
 	if c := From(r.Context()); c != nil {
-		return c, r, false, nil
+		return c, r, false, c.Refused
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/v1/")
 	if !ok {
@@ -40,24 +39,32 @@ func Begin(w http.ResponseWriter, r *http.Request, admission *Admission) (c *Cal
 	id, _ := uuid.NewV7()
 	c.ID = hexID(id)
 	c.identify(r)
+	c.Refused = c.begin(r, admission)
+	return c, c.With(r), true, c.Refused
+}
+
+func (c *Call) begin(r *http.Request, admission *Admission) *Error {
 	if err := admission.authenticate(c, r.Header); err != nil {
-		return c, c.With(r), true, err
+		return err
 	}
 	switch c.Front {
 	case Other, Models, Realtime:
-		return c, c.With(r), true, nil
+		return nil
 	}
-	if err := c.read(w, r, admission.maxBody()); err != nil {
-		return c, c.With(r), true, err
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &Error{
+			Status: http.StatusUnsupportedMediaType, Class: "invalid_request", Code: "unsupported_encoding",
+			Message: fmt.Sprintf("Content-Encoding %.40q is not supported for requests; send the body as it is", coding),
+		}
 	}
-	r.Body = io.NopCloser(bytes.NewReader(c.Body))
-	r.ContentLength = int64(len(c.Body))
+	if err := c.read(r, admission.maxBody()); err != nil {
+		return err
+	}
 	body := c.Body
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	if err := c.parse(); err != nil {
-		return c, c.With(r), true, err
-	}
-	return c, c.With(r), true, nil
+	return c.parse()
 }
 
 func frontOf(method, path string) Front {
@@ -85,7 +92,7 @@ func frontOf(method, path string) Front {
 	return Other
 }
 
-func (c *Call) read(w http.ResponseWriter, r *http.Request, maxBody int64) *Error {
+func (c *Call) read(r *http.Request, maxBody int64) *Error {
 	if r.ContentLength > maxBody {
 		return tooLarge(maxBody)
 	}
@@ -93,21 +100,28 @@ func (c *Call) read(w http.ResponseWriter, r *http.Request, maxBody int64) *Erro
 	if r.ContentLength >= 0 {
 		body = body[:r.ContentLength]
 		if _, err := io.ReadFull(r.Body, body); err != nil {
-			return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
+			return endedEarly(err)
 		}
 		c.Body = body
 		return nil
 	}
 	buf := bytes.NewBuffer(body)
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	c.Body = buf.Bytes()
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	if _, err := buf.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
+		return endedEarly(err)
+	}
+	if int64(buf.Len()) > maxBody {
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(buf, r.Body), r.Body}
 		return tooLarge(maxBody)
 	}
-	if err != nil {
-		return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
-	}
+	c.Body = buf.Bytes()
 	return nil
+}
+
+func endedEarly(err error) *Error {
+	return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
 }
 
 func tooLarge(limit int64) *Error {
@@ -228,10 +242,11 @@ func (c *Call) identify(r *http.Request) {
 		}
 	}
 	switch strings.ToLower(h.Get("Llm-Capture")) {
-	case "metadata":
-		c.Capture = CaptureMetadata
+	case "", "full":
 	case "off", "none":
 		c.Capture = CaptureOff
+	default: // metadata; a word that we do not know asks for less than everything
+		c.Capture = CaptureMetadata
 	}
 	if p := strings.Split(h.Get("Traceparent"), "-"); len(p) == 4 && len(p[1]) == 32 {
 		c.W3CTraceID = p[1]

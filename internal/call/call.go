@@ -89,6 +89,8 @@ type Call struct {
 	Body    []byte          // as the client sent it; nobody writes to it
 	Object  jsonscan.Object // Body's top-level members; none for Other, Models, Realtime
 
+	Refused *Error // why the request cannot be a call; answered by the handlers that need one
+
 	RequestedModel string
 	Stream         bool
 	Messages       []Message // in order, of a front that has messages

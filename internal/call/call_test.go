@@ -18,7 +18,7 @@ func begin(t *testing.T, method, path, body string, header ...string) (*call.Cal
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	c, r, first, err := call.Begin(httptest.NewRecorder(), r, &call.Admission{MaxBody: 1000, Keys: keys})
+	c, r, first, err := call.Begin(r, &call.Admission{MaxBody: 1000, Keys: keys})
 	if c != nil && !first {
 		t.Fatal("not the first")
 	}
@@ -86,7 +86,7 @@ func TestBodyCanBeReadAgain(t *testing.T) {
 	if b, _ := io.ReadAll(r.Body); string(b) != body {
 		t.Errorf("got %q", b)
 	}
-	c, _, first, err := call.Begin(httptest.NewRecorder(), r, nil)
+	c, _, first, err := call.Begin(r, nil)
 	if first || err != nil || c == nil {
 		t.Error("the second handler parsed it again")
 	}
@@ -242,7 +242,7 @@ func FuzzBegin(f *testing.F) {
 			}
 		}
 		r := httptest.NewRequest("POST", path, strings.NewReader(body))
-		c, _, _, err := call.Begin(httptest.NewRecorder(), r, nil)
+		c, _, _, err := call.Begin(r, nil)
 		if c == nil {
 			t.Fatal("no call")
 		}
@@ -262,7 +262,7 @@ func BenchmarkBegin(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(body))
-				c, _, _, err := call.Begin(nil, r, nil)
+				c, _, _, err := call.Begin(r, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

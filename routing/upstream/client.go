@@ -229,6 +229,14 @@ func (f *Fault) Error() string {
 	return string(f.Class)
 }
 
+// Reason is the fault in words, without its class.
+func (f *Fault) Reason() string {
+	if f.Err != nil {
+		return f.Err.Error()
+	}
+	return fmt.Sprintf("HTTP status %d", f.Status)
+}
+
 func (f *Fault) Unwrap() error { return f.Err }
 
 var errMalformed = errors.New("malformed HTTP response")

@@ -128,7 +128,7 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 		if !c.health.allow(t.Model, key, now) && other() {
 			f := &Fault{Class: CircuitOpen, Err: fmt.Errorf("%s failed %d times in a row and is left alone for a moment", c.Name, openAfter)}
 			x.Attempts = append(x.Attempts, call.Attempt{
-				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: now, ErrorClass: string(f.Class), Message: f.Error(),
+				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: now, ErrorClass: string(f.Class), Message: f.Reason(),
 			})
 			return nil, f
 		}
@@ -179,7 +179,7 @@ func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits
 		if ctx.Err() != nil {
 			f = fault(Cancelled, context.Cause(ctx))
 		}
-		record.ErrorClass, record.Message = string(f.Class), f.Error()
+		record.ErrorClass, record.Message = string(f.Class), f.Reason()
 		x.Attempts = append(x.Attempts, record)
 		return nil, f
 	}
@@ -223,9 +223,13 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	if header == 0 && r.Stream {
 		header = DefaultHeader
 	}
+	late := HeaderTime
+	if r.Stream && a.limits.FirstToken <= header { // the first content cannot come before the header
+		header, late = a.limits.FirstToken, FirstToken
+	}
 	a.until(header)
 	if err := a.cn.send(r, a.key); err != nil && isTimeout(err) {
-		return nil, a.timeout(HeaderTime, err)
+		return nil, a.timeout(late, err)
 	} else if err != nil && a.cn.reused {
 		return nil, fault(Connect, err)
 	} // otherwise an answer may be there all the same: a provider may refuse before it has read everything
@@ -233,7 +237,7 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	switch {
 	case err == nil:
 	case isTimeout(err):
-		return nil, a.timeout(HeaderTime, err)
+		return nil, a.timeout(late, err)
 	case errors.Is(err, errMalformed):
 		return nil, fault(BadResponse, err)
 	default:

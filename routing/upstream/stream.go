@@ -41,7 +41,7 @@ func newStream(a *attempt, body io.Reader) *Stream {
 // open reads until the first event that carries content. What came before it
 // is kept and is part of the first Next.
 func (s *Stream) open() *Fault {
-	first := time.Now().Add(s.a.limits.FirstToken)
+	first := s.a.started.Add(s.a.limits.FirstToken)
 	for {
 		content := s.parse()
 		if content || s.done {

@@ -294,6 +294,7 @@ func TestNothingIsCommittedBeforeContent(t *testing.T) {
 		"role, then silence":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); time.Sleep(time.Second) }, upstream.Limits{FirstToken: 100 * time.Millisecond}, upstream.FirstToken},
 		"role, then the end":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); fmt.Fprint(c, "0\r\n\r\n") }, upstream.Limits{}, upstream.Cut},
 		"role, then an error": {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+"data: {\"error\":{}}\n\n") }, upstream.Limits{}, upstream.Cut},
+		"silence, no header":  {func(net.Conn) { time.Sleep(time.Second) }, upstream.Limits{FirstToken: 100 * time.Millisecond}, upstream.FirstToken},
 		"no header":           {func(net.Conn) { time.Sleep(time.Second) }, upstream.Limits{Header: 100 * time.Millisecond}, upstream.HeaderTime},
 		"503":                 {func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}") }, upstream.Limits{}, upstream.StatusError},
 		"html": {func(c net.Conn) {
