@@ -10,7 +10,6 @@ import (
 // family is what a family of models is known to accept. The table is small on
 // purpose: it holds what refuses a request outright, not what merely has no effect.
 type family struct {
-	name     string
 	match    func(model string) bool
 	rename   map[string]string // parameters under another name
 	only     map[string]string // parameters that take one value; any other is left out
@@ -20,7 +19,6 @@ type family struct {
 // Source: OpenAI's API reference and its guide "Reasoning models": these
 // models want max_completion_tokens and refuse sampling parameters.
 var reasoningFamily = &family{
-	name:     "openai-reasoning",
 	match:    isReasoning,
 	rename:   map[string]string{"max_tokens": "max_completion_tokens"},
 	only:     map[string]string{"temperature": "1", "top_p": "1", "presence_penalty": "0", "frequency_penalty": "0", "n": "1"},
@@ -28,7 +26,7 @@ var reasoningFamily = &family{
 }
 
 // Other models do not know a reasoning effort.
-var plainFamily = &family{name: "openai", match: func(m string) bool { return strings.HasPrefix(m, "gpt-3.5") || strings.HasPrefix(m, "gpt-4") }, unwanted: []string{"reasoning_effort"}}
+var plainFamily = &family{match: func(m string) bool { return strings.HasPrefix(m, "gpt-3.5") || strings.HasPrefix(m, "gpt-4") }, unwanted: []string{"reasoning_effort"}}
 
 func isReasoning(model string) bool {
 	for _, p := range []string{"o1", "o3", "o4"} {

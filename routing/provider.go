@@ -208,7 +208,7 @@ func (p *Provider) provision(name string) error {
 		header.Set(k, value)
 	}
 	p.client, err = upstream.New(upstream.Options{
-		Name: name, Dialect: "openai", BaseURL: base, Keys: keys, Header: header, Limits: p.limits(),
+		Name: name, BaseURL: base, Keys: keys, Header: header, Limits: p.limits(),
 		MaxResponse: p.MaxResponse, MaxConns: p.MaxConnsPerHost, StreamUsage: p.StreamUsage == nil || *p.StreamUsage,
 	})
 	return err

@@ -275,22 +275,11 @@ func (f *readFile) digests(s span) ([]byte, error) {
 	if s.rows {
 		return f.rowDigests(s.min, s.max)
 	}
-	stmt, err := f.conn.Prepare("SELECT min_seq, max_seq, crc, digests FROM segments WHERE n = ?1")
+	stmt, err := f.lookUp("SELECT min_seq, max_seq, crc, digests FROM segments WHERE n = ?1", s.n, "segment")
 	if err != nil {
 		return nil, err
 	}
-	stmt.BindInt64(1, s.n)
 	defer func() { _ = stmt.Reset() }()
-	more, err := stmt.Step()
-	if err != nil {
-		if ctxErr(err) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if !more {
-		return nil, fmt.Errorf("%w: segment %d is missing", errDamaged, s.n)
-	}
 	size := stmt.ColumnLen(3)
 	f.buffer = slices.Grow(f.buffer[:0], size)[:size]
 	stmt.ColumnBytes(3, f.buffer)
@@ -330,22 +319,11 @@ func (f *readFile) rowDigests(from, to int64) ([]byte, error) {
 
 // call reads the row of a key. Without an error it is the undamaged row.
 func (f *readFile) call(seq int64) (row, error) {
-	stmt, err := f.conn.Prepare("SELECT * FROM calls WHERE seq = ?1")
+	stmt, err := f.lookUp("SELECT * FROM calls WHERE seq = ?1", seq, "row")
 	if err != nil {
 		return row{}, err
 	}
-	stmt.BindInt64(1, seq)
 	defer func() { _ = stmt.Reset() }()
-	more, err := stmt.Step()
-	if err != nil {
-		if ctxErr(err) {
-			return row{}, err
-		}
-		return row{}, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if !more {
-		return row{}, fmt.Errorf("%w: the row is missing", errDamaged)
-	}
 	w, ok := readRow(stmt)
 	if !ok {
 		return row{seq: seq}, fmt.Errorf("%w: checksum of the row", errDamaged)
@@ -392,6 +370,27 @@ func (f *readFile) entry(w *row) (entry, error) {
 	return e, nil
 }
 
+// lookUp steps to the one row that a key has; what it holds is what an error
+// calls it. Without an error the statement must be reset after use.
+func (f *readFile) lookUp(query string, key int64, what string) (*sqlite.Stmt, error) {
+	stmt, err := f.conn.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	stmt.BindInt64(1, key)
+	more, err := stmt.Step()
+	switch {
+	case err == nil && more:
+		return stmt, nil
+	case err == nil:
+		err = fmt.Errorf("%w: %s %d is missing", errDamaged, what, key)
+	case !ctxErr(err):
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	_ = stmt.Reset()
+	return nil, err
+}
+
 // close lets go of the files.
 func (f *readFile) close() {
 	_ = f.conn.Close()
@@ -401,22 +400,11 @@ func (f *readFile) close() {
 }
 
 func (f *readFile) readBlock(n int64) ([]byte, error) {
-	stmt, err := f.conn.Prepare("SELECT codec, size, crc, place, length FROM blocks WHERE n = ?1")
+	stmt, err := f.lookUp("SELECT codec, size, crc, place, length FROM blocks WHERE n = ?1", n, "block")
 	if err != nil {
 		return nil, err
 	}
-	stmt.BindInt64(1, n)
 	defer func() { _ = stmt.Reset() }()
-	more, err := stmt.Step()
-	if err != nil {
-		if ctxErr(err) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if !more {
-		return nil, fmt.Errorf("%w: block %d is missing", errDamaged, n)
-	}
 	codec, size := stmt.ColumnInt64(0), stmt.ColumnInt64(1)
 	if f.blocks == nil {
 		if f.blocks, err = os.Open(filepath.Join(f.store.dir, f.key.name()+blocksSuffix)); err != nil {

@@ -61,7 +61,6 @@ func (l Limits) Over(base Limits) Limits {
 // Options describe a provider.
 type Options struct {
 	Name        string
-	Dialect     string // "openai"
 	BaseURL     string // with /v1
 	Keys        []string
 	Header      http.Header // sent with every request
