@@ -3,10 +3,12 @@ package tracing
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -116,4 +118,27 @@ func sampleRecord(t testing.TB, r *rand.Rand, at time.Time, n int) *Record {
 	rec.HTTPStatus, rec.Duration, rec.Status = 200, d, c.Status
 	rec.Response = append(call.Buffer(len(response)), response...)
 	return rec
+}
+
+// events writes the data of a stream with the given line end.
+func events(end string, data ...string) string {
+	var b strings.Builder
+	for _, d := range data {
+		b.WriteString("data: " + d + end + end)
+	}
+	return b.String()
+}
+
+func sameJSON(t *testing.T, got, want string) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal([]byte(got), &g); err != nil {
+		t.Fatalf("not JSON: %v: %s", err, got)
+	}
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(g, w) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }

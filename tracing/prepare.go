@@ -12,6 +12,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -92,7 +93,7 @@ func dayOf(seq int64) int { return int((seq >> 12) / 86_400_000) }
 // preparer turns records into rows and entries. Its buffers are used again for
 // each record.
 type preparer struct {
-	assembler assembler
+	assembler answer.Assembler
 	row       row
 	answer    []byte // the re-assembled answer
 	clean     [2][]byte
@@ -144,21 +145,21 @@ func (p *preparer) prepare(r *Record) (*row, entry) {
 	usage := c.Usage
 	s := &w.series
 	if usage == nil {
-		usage = a.usage
+		usage = a.Usage
 	}
 	if s.model == "" {
-		s.model = bounded(a.model)
+		s.model = bounded(a.Model)
 	}
 	if s.finish == "" {
-		s.finish = bounded(a.finish)
+		s.finish = bounded(a.Finish)
 	}
-	if s.errorClass == "" && a.failed {
-		s.errorClass = bounded(a.class)
+	if s.errorClass == "" && a.Failed {
+		s.errorClass = bounded(a.Class)
 	}
 	if r.Guessed {
 		s.status = string(refine(r, a))
 	}
-	if r.Observed && w.attempts == 0 && (a.done || s.httpStatus != 0) {
+	if r.Observed && w.attempts == 0 && (a.Done || s.httpStatus != 0) {
 		w.attempts = 1
 	}
 	if usage != nil {
@@ -201,7 +202,7 @@ func (p *preparer) prepare(r *Record) (*row, entry) {
 
 // response decodes and re-assembles what was sent. Its result is nil when
 // there is nothing to be kept.
-func (p *preparer) response(r *Record) (body []byte, a answer, notes []string) {
+func (p *preparer) response(r *Record) (body []byte, a answer.Answer, notes []string) {
 	body = r.Response
 	if len(body) == 0 {
 		return nil, a, nil
@@ -221,34 +222,31 @@ func (p *preparer) response(r *Record) (body []byte, a answer, notes []string) {
 		}
 	}
 	if r.EventStream {
-		out, a := p.assembler.assemble(p.answer[:0], r.Call.Front, body)
+		out, a := p.assembler.Assemble(p.answer[:0], r.Call.Front, body)
 		p.answer = out
-		if a.usage == nil && r.Call.Front == call.Responses {
-			a.usage = p.assembler.answer.usage
-		}
 		if len(out) == 0 {
 			return body, a, append(notes, "response: no event of the stream could be read")
 		}
 		return out, a, notes
 	}
 	if c := r.Call; r.Guessed || c.Usage == nil || c.Model == "" || c.Finish == "" {
-		a = readAnswer(c.Front, body)
+		a = answer.Read(c.Front, body)
 	}
 	return body, a, notes
 }
 
 // refine corrects what the handler could only guess: whether a stream came to
 // its end, and whether it ended in an error.
-func refine(r *Record, a answer) call.Status {
-	if !r.EventStream || a.events == 0 {
+func refine(r *Record, a answer.Answer) call.Status {
+	if !r.EventStream || a.Events == 0 {
 		return r.Status
 	}
 	switch {
-	case a.failed:
+	case a.Failed:
 		return call.StatusError
 	case r.Status == call.StatusError || r.Truncated:
 		return r.Status
-	case a.done:
+	case a.Done:
 		return call.StatusOK
 	case r.Status == call.StatusOK:
 		return call.StatusCut
@@ -281,70 +279,66 @@ func (p *preparer) tags(r *Record) string {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	o := object(p.details[:0])
+	o := jsonscan.Write(p.details[:0])
 	for _, k := range keys[:min(len(keys), maxTags)] {
-		name := cut(k, maxTag)
-		o.comma()
-		o.dst = jsonscan.AppendQuoted(o.dst, name)
-		o.dst = append(o.dst, ':')
-		o.dst = jsonscan.AppendQuoted(o.dst, cut(r.recorder.redact.member(k, tags[k]), maxTag))
+		o.Member(cut(k, maxTag), cut(r.recorder.redact.member(k, tags[k]), maxTag))
 	}
-	p.details = o.end()
+	p.details = o.End()
 	return string(p.details)
 }
 
 // describe writes what is known of the call besides row and bodies.
 func (p *preparer) describe(r *Record, usage *call.Usage, notes []string, request bool) []byte {
 	c, x := r.Call, r.recorder.redact
-	o := object(p.details[:0])
+	o := jsonscan.Write(p.details[:0])
 	if c.Message != "" {
-		o.string("message", cut(x.text(c.Message), 4<<10))
+		o.String("message", cut(x.text(c.Message), 4<<10))
 	}
-	o.string("w3c_trace_id", c.W3CTraceID)
+	o.String("w3c_trace_id", c.W3CTraceID)
 	parameters := []byte(c.Sent)
 	if parameters == nil && !request {
 		parameters = appendParameters(nil, &c.Object)
 	}
 	if len(parameters) > 2 && len(parameters) <= maxDetails && jsonscan.Valid(parameters, maxNesting) {
-		o.name("parameters")
+		o.Name("parameters")
 		if x != nil {
-			o.dst = x.body(o.dst, parameters)
+			o.Dst = x.body(o.Dst, parameters)
 		} else {
-			o.dst = append(o.dst, parameters...)
+			o.Dst = append(o.Dst, parameters...)
 		}
 	}
 	if len(c.Adjustments) > 0 {
-		o.name("adjustments")
-		o.dst = appendTexts(o.dst, c.Adjustments)
+		o.Name("adjustments")
+		o.Dst = appendTexts(o.Dst, c.Adjustments)
 	}
 	if r.Capture == call.CaptureFull {
 		p.describeContent(&o, r)
 	}
 	if len(notes) > 0 {
-		o.name("notes")
-		o.dst = appendTexts(o.dst, notes)
+		o.Name("notes")
+		o.Dst = appendTexts(o.Dst, notes)
 	}
 	if len(c.Attempts) > 0 || r.Observed {
-		o.name("spans")
-		o.dst = append(o.dst, '[')
+		o.Name("spans")
+		o.Dst = append(o.Dst, '[')
 		for i := range c.Attempts {
 			if i > 0 {
-				o.dst = append(o.dst, ',')
+				o.Dst = append(o.Dst, ',')
 			}
 			a := &c.Attempts[i]
 			cost := r.recorder.cost(a.Provider, a.Model, r, a.Usage)
-			o.dst = appendSpan(o.dst, a, cost, x)
+			o.Dst = appendSpan(o.Dst, a, cost, x)
 		}
 		if len(c.Attempts) == 0 {
 			a := call.Attempt{
 				Model: p.row.series.model, Started: c.Started, Duration: r.Duration, FirstToken: r.FirstByte, HTTPStatus: r.HTTPStatus,
 				ErrorClass: p.row.series.errorClass, Usage: usage, UpstreamRequestID: r.UpstreamRequestID,
 			}
-			o.dst = appendSpan(o.dst, &a, p.row.cost, x)
+			o.Dst = appendSpan(o.Dst, &a, p.row.cost, x)
 		}
-		o.dst = append(o.dst, ']')
+		o.Dst = append(o.Dst, ']')
 	}
-	p.details = o.end()
+	p.details = o.End()
 	if len(p.details) == 2 {
 		return nil
 	}
@@ -352,7 +346,7 @@ func (p *preparer) describe(r *Record, usage *call.Usage, notes []string, reques
 }
 
 // describeContent writes what holds parts of the messages.
-func (p *preparer) describeContent(o *objectWriter, r *Record) {
+func (p *preparer) describeContent(o *jsonscan.Writer, r *Record) {
 	c, x := r.Call, r.recorder.redact
 	if v := c.Prompt.Variables; len(v) > 0 && sizeOf(v) <= maxPayload {
 		names := make([]string, 0, len(v))
@@ -360,21 +354,18 @@ func (p *preparer) describeContent(o *objectWriter, r *Record) {
 			names = append(names, k)
 		}
 		slices.Sort(names)
-		o.name("variables")
-		vars := object(o.dst)
+		o.Name("variables")
+		vars := jsonscan.Write(o.Dst)
 		for _, k := range names {
-			vars.comma()
-			vars.dst = jsonscan.AppendQuoted(vars.dst, valid(k))
-			vars.dst = append(vars.dst, ':')
-			vars.dst = jsonscan.AppendQuoted(vars.dst, valid(x.member(k, v[k])))
+			vars.Member(k, x.member(k, v[k]))
 		}
-		o.dst = vars.end()
+		o.Dst = vars.End()
 	}
 	if m := c.NearMiss; m != nil {
 		near := *m
 		near.Got, near.Want = x.text(near.Got), x.text(near.Want)
 		if b, err := json.Marshal(near); err == nil {
-			o.raw([]byte("near_miss"), b)
+			o.Raw("near_miss", b)
 		}
 	}
 }
@@ -399,37 +390,37 @@ func appendTexts(dst []byte, list []string) []byte {
 
 // appendSpan writes an attempt in short form; spans are read back by span.
 func appendSpan(dst []byte, a *call.Attempt, cost float64, x *redactor) []byte {
-	o := object(dst)
-	o.string("provider", cut(a.Provider, maxField))
-	o.string("model", cut(a.Model, maxField))
-	o.string("variant", cut(a.Variant, maxField))
-	o.int("started", a.Started.UnixMicro())
-	o.int("duration", a.Duration.Microseconds())
-	o.int("ttft", a.FirstToken.Microseconds())
-	o.int("http_status", int64(a.HTTPStatus))
-	o.string("error_class", cut(a.ErrorClass, maxField))
+	o := jsonscan.Write(dst)
+	o.String("provider", cut(a.Provider, maxField))
+	o.String("model", cut(a.Model, maxField))
+	o.String("variant", cut(a.Variant, maxField))
+	o.Int("started", a.Started.UnixMicro())
+	o.Int("duration", a.Duration.Microseconds())
+	o.Int("ttft", a.FirstToken.Microseconds())
+	o.Int("http_status", int64(a.HTTPStatus))
+	o.String("error_class", cut(a.ErrorClass, maxField))
 	if a.Message != "" {
-		o.string("message", cut(x.text(a.Message), 4<<10))
+		o.String("message", cut(x.text(a.Message), 4<<10))
 	}
 	if u := a.Usage; u != nil {
-		o.name("usage")
-		n := object(o.dst)
-		n.int("input", u.Input)
-		n.int("output", u.Output)
-		n.int("cached", u.CachedInput)
-		n.int("cache_write", u.CacheWriteInput)
-		n.int("reasoning", u.Reasoning)
+		o.Name("usage")
+		n := jsonscan.Write(o.Dst)
+		n.Int("input", u.Input)
+		n.Int("output", u.Output)
+		n.Int("cached", u.CachedInput)
+		n.Int("cache_write", u.CacheWriteInput)
+		n.Int("reasoning", u.Reasoning)
 		if u.Estimated {
-			n.int("estimated", 1)
+			n.Int("estimated", 1)
 		}
-		o.dst = n.end()
+		o.Dst = n.End()
 	}
 	if !math.IsNaN(cost) {
-		o.name("cost")
-		o.dst = strconv.AppendFloat(o.dst, cost, 'g', -1, 64)
+		o.Name("cost")
+		o.Dst = strconv.AppendFloat(o.Dst, cost, 'g', -1, 64)
 	}
-	o.string("upstream_request_id", cut(a.UpstreamRequestID, maxField))
-	return o.end()
+	o.String("upstream_request_id", cut(a.UpstreamRequestID, maxField))
+	return o.End()
 }
 
 // parameterNames are the members of a request that say how to answer.
@@ -443,15 +434,15 @@ var parameterNames = map[string]bool{
 
 // appendParameters writes the request's parameters as one object, {} for none.
 func appendParameters(dst []byte, request *jsonscan.Object) []byte {
-	o := object(dst)
+	o := jsonscan.Write(dst)
 	for i := range request.Members {
 		m := &request.Members[i]
 		if parameterNames[m.Key] {
-			o.name(m.Key)
-			o.dst = append(o.dst, m.Of(request.Doc)...)
+			o.Name(m.Key)
+			o.Dst = append(o.Dst, m.Of(request.Doc)...)
 		}
 	}
-	return o.end()
+	return o.End()
 }
 
 // bounded cuts what a client may choose freely, so that no row grows without limit.

@@ -209,6 +209,8 @@ func (s *storedSpan) show() Span {
 	return out
 }
 
+var null = json.RawMessage("null")
+
 // payload is a body as JSON: itself, or a text when it is none.
 func payload(b []byte) json.RawMessage {
 	switch {

@@ -1,4 +1,4 @@
-package tracing
+package answer
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ const maxItems = 1024
 
 func (r *responses) any() bool { return r.final != nil || r.begun != nil || r.error != nil }
 
-func (r *responses) event(doc []byte, v jsonscan.Value, a *answer) {
+func (r *responses) event(doc []byte, v jsonscan.Value, a *Answer) {
 	var kind, delta, item, response []byte
 	output, part := 0, 0
 	for key, m := range jsonscan.MembersOf(doc, v) {
@@ -66,7 +66,7 @@ func (r *responses) event(doc []byte, v jsonscan.Value, a *answer) {
 	case "response.completed", "response.incomplete", "response.failed":
 		if response != nil {
 			r.final = response
-			a.done = true
+			a.Done = true
 		}
 		return
 	case "response.created", "response.in_progress", "response.queued":
@@ -76,14 +76,14 @@ func (r *responses) event(doc []byte, v jsonscan.Value, a *answer) {
 		return
 	case "error":
 		r.error = doc
-		a.failed = true
-		a.class = errorClass(doc, v)
+		a.Failed = true
+		a.Class = errorClass(doc, v)
 		return
 	}
 	if e := jsonscan.Lookup(doc, v, "error"); kind == nil && e.IsObject(doc) {
 		r.error = doc
-		a.failed = true
-		a.class = errorClass(doc, e)
+		a.Failed = true
+		a.Class = errorClass(doc, e)
 		return
 	}
 	if item == nil && delta == nil {
@@ -148,7 +148,7 @@ func (t *partText) add(raw []byte) {
 	}
 }
 
-func (r *responses) appendTo(dst []byte, a *answer) []byte {
+func (r *responses) appendTo(dst []byte, a *Answer) []byte {
 	base := r.final
 	if base == nil {
 		base = r.begun
@@ -160,19 +160,19 @@ func (r *responses) appendTo(dst []byte, a *answer) []byte {
 	if r.final != nil {
 		return append(dst, r.final...)
 	}
-	a.finish = ""
-	o := object(dst)
+	a.Finish = ""
+	o := jsonscan.Write(dst)
 	for key, m := range jsonscan.MembersOf(base, jsonscan.Value{Start: 0, End: len(base)}) {
 		switch string(key) {
 		case "output", "error":
 		case "status":
-			o.raw(key, []byte(`"incomplete"`))
+			o.Copy(key, []byte(`"incomplete"`))
 		default:
-			o.raw(key, m.Of(base))
+			o.Copy(key, m.Of(base))
 		}
 	}
-	o.name("output")
-	o.dst = append(o.dst, '[')
+	o.Name("output")
+	o.Dst = append(o.Dst, '[')
 	first := true
 	for i := range r.items {
 		item := r.items[i].appendTo(nil)
@@ -180,16 +180,16 @@ func (r *responses) appendTo(dst []byte, a *answer) []byte {
 			continue
 		}
 		if !first {
-			o.dst = append(o.dst, ',')
+			o.Dst = append(o.Dst, ',')
 		}
 		first = false
-		o.dst = append(o.dst, item...)
+		o.Dst = append(o.Dst, item...)
 	}
-	o.dst = append(o.dst, ']')
+	o.Dst = append(o.Dst, ']')
 	if r.error != nil {
-		o.raw([]byte("error"), r.error)
+		o.Raw("error", r.error)
 	}
-	return o.end()
+	return o.End()
 }
 
 // appendTo writes an item that was cut: as announced, with the texts that came.
@@ -200,9 +200,9 @@ func (it *outputItem) appendTo(dst []byte) []byte {
 	if it.begun == nil && len(it.parts) == 0 && !it.arguments.set {
 		return dst
 	}
-	o := object(dst)
+	o := jsonscan.Write(dst)
 	if it.begun == nil {
-		o.raw([]byte("type"), []byte(`"message"`))
+		o.Raw("type", []byte(`"message"`))
 	}
 	input := false
 	for key, m := range jsonscan.MembersOf(it.begun, jsonscan.Value{Start: 0, End: len(it.begun)}) {
@@ -224,22 +224,22 @@ func (it *outputItem) appendTo(dst []byte) []byte {
 		case "status":
 			raw = []byte(`"incomplete"`)
 		}
-		o.raw(key, raw)
+		o.Copy(key, raw)
 	}
 	if it.arguments.set {
 		name := "arguments"
 		if input {
 			name = "input"
 		}
-		o.text(name, it.arguments)
+		o.Literal(name, it.arguments.raw)
 	}
 	for _, summary := range []bool{true, false} {
 		it.appendParts(&o, summary)
 	}
-	return o.end()
+	return o.End()
 }
 
-func (it *outputItem) appendParts(o *objectWriter, summary bool) {
+func (it *outputItem) appendParts(o *jsonscan.Writer, summary bool) {
 	n := 0
 	for _, p := range it.parts {
 		if p.summary != summary {
@@ -250,39 +250,39 @@ func (it *outputItem) appendParts(o *objectWriter, summary bool) {
 			if summary {
 				name = "summary"
 			}
-			o.name(name)
-			o.dst = append(o.dst, '[')
+			o.Name(name)
+			o.Dst = append(o.Dst, '[')
 		} else {
-			o.dst = append(o.dst, ',')
+			o.Dst = append(o.Dst, ',')
 		}
 		n++
-		part := object(o.dst)
-		part.name("type")
-		part.dst = append(append(append(part.dst, '"'), p.kind...), '"')
+		part := jsonscan.Write(o.Dst)
+		part.Name("type")
+		part.Dst = append(append(append(part.Dst, '"'), p.kind...), '"')
 		name := "text"
 		if p.kind == "refusal" {
 			name = "refusal"
 		}
-		part.text(name, p.text)
-		o.dst = part.end()
+		part.Literal(name, p.text.raw)
+		o.Dst = part.End()
 	}
 	if n > 0 {
-		o.dst = append(o.dst, ']')
+		o.Dst = append(o.Dst, ']')
 	}
 }
 
 // readResponse reads model, usage and how it ended of a response object.
-func readResponse(doc []byte, a *answer) {
+func readResponse(doc []byte, a *Answer) {
 	called := false
 	var reason string
 	for key, m := range jsonscan.MembersOf(doc, jsonscan.Value{Start: 0, End: len(doc)}) {
 		raw := m.Of(doc)
 		switch string(key) {
 		case "model":
-			a.model = textOf(raw)
+			a.Model = textOf(raw)
 		case "usage":
 			if raw[0] == '{' {
-				a.usage = parseUsage(raw)
+				a.Usage = ParseUsage(raw)
 			}
 		case "status":
 			reason = textOf(raw)
@@ -290,27 +290,27 @@ func readResponse(doc []byte, a *answer) {
 			called = bytes.Contains(raw, []byte(`"function_call"`)) || bytes.Contains(raw, []byte(`"custom_tool_call"`))
 		case "error":
 			if raw[0] == '{' {
-				a.failed = true
-				a.class = errorClass(doc, m)
+				a.Failed = true
+				a.Class = errorClass(doc, m)
 			}
 		case "incomplete_details":
 			if v := jsonscan.Lookup(doc, m, "reason"); v.IsString(doc) {
-				a.finish = textOf(v.Of(doc))
+				a.Finish = textOf(v.Of(doc))
 			}
 		}
 	}
 	switch reason {
 	case "completed":
-		a.finish = "stop"
+		a.Finish = "stop"
 		if called {
-			a.finish = "tool_calls"
+			a.Finish = "tool_calls"
 		}
 	case "incomplete":
-		if a.finish == "max_output_tokens" {
-			a.finish = "length"
+		if a.Finish == "max_output_tokens" {
+			a.Finish = "length"
 		}
 	case "failed":
-		a.failed = true
+		a.Failed = true
 	}
 }
 

@@ -1,4 +1,4 @@
-package tracing
+package answer
 
 import (
 	"encoding/json"
@@ -18,10 +18,10 @@ func events(end string, data ...string) string {
 	return b.String()
 }
 
-func assembleText(t testing.TB, front call.Front, stream string) (string, answer) {
+func assembleText(t testing.TB, front call.Front, stream string) (string, Answer) {
 	t.Helper()
-	var a assembler
-	out, got := a.assemble(nil, front, []byte(stream))
+	var a Assembler
+	out, got := a.Assemble(nil, front, []byte(stream))
 	return string(out), got
 }
 
@@ -53,13 +53,13 @@ func TestAssemble(t *testing.T) {
 	helloWant := `{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hel\"lo 😀\n"},"finish_reason":"stop"}],
 		"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":2}}}`
 	helloUsage := &call.Usage{Input: 9, Output: 4, CachedInput: 3, Reasoning: 2}
-	done := answer{model: "gpt-4o", finish: "stop", usage: helloUsage, done: true, events: 5}
+	done := Answer{Model: "gpt-4o", Finish: "stop", Usage: helloUsage, Done: true, Events: 5}
 	for _, test := range []struct {
 		name   string
 		front  call.Front
 		stream string
 		want   string
-		answer answer
+		answer Answer
 	}{
 		{"text", call.ChatCompletions, events("\n", hello...), helloWant, done},
 		{"CRLF", call.ChatCompletions, events("\r\n", hello...), helloWant, done},
@@ -68,10 +68,10 @@ func TestAssemble(t *testing.T) {
 		{
 			"data over several lines", call.ChatCompletions, "data: {\"model\":\"m\",\ndata:\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n\n",
 			`{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"ab"},"finish_reason":"stop"}]}`,
-			answer{model: "m", finish: "stop", done: true, events: 2},
+			Answer{Model: "m", Finish: "stop", Done: true, Events: 2},
 		},
-		{"cut between events", call.ChatCompletions, events("\n", hello[:3]...), `{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hel\"lo 😀\n"},"finish_reason":null}]}`, answer{model: "gpt-4o", events: 3}},
-		{"cut in an event", call.ChatCompletions, events("\n", hello[:2]...) + hello[2][:60], `{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hel\"lo \ud83d"},"finish_reason":null}]}`, answer{model: "gpt-4o", events: 2}},
+		{"cut between events", call.ChatCompletions, events("\n", hello[:3]...), `{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hel\"lo 😀\n"},"finish_reason":null}]}`, Answer{Model: "gpt-4o", Events: 3}},
+		{"cut in an event", call.ChatCompletions, events("\n", hello[:2]...) + hello[2][:60], `{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hel\"lo \ud83d"},"finish_reason":null}]}`, Answer{Model: "gpt-4o", Events: 2}},
 		{"without [DONE]", call.ChatCompletions, events("\n", hello[:5]...), helloWant, done},
 		{
 			"several choices", call.ChatCompletions, events("\n",
@@ -79,14 +79,14 @@ func TestAssemble(t *testing.T) {
 				`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"length"}]}`,
 				`{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"stop"}]}`),
 			`{"choices":[{"index":1,"message":{"role":"assistant","content":"Bb"},"finish_reason":"stop"},{"index":0,"message":{"role":"assistant","content":"Aa"},"finish_reason":"length"}]}`,
-			answer{finish: "stop", done: true, events: 3},
+			Answer{Finish: "stop", Done: true, Events: 3},
 		},
 		{
 			"one choice of two cut", call.ChatCompletions, events("\n",
 				`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`,
 				`{"choices":[{"index":1,"delta":{"content":"B"}}]}`),
 			`{"choices":[{"index":0,"message":{"role":"assistant","content":"A"},"finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"B"},"finish_reason":null}]}`,
-			answer{finish: "stop", events: 2},
+			Answer{Finish: "stop", Events: 2},
 		},
 		{
 			"tool calls", call.ChatCompletions, events("\n",
@@ -96,7 +96,7 @@ func TestAssemble(t *testing.T) {
 				`{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"Rome\"}"}}]}}]}`,
 				`{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`),
 			`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"t0","type":"function","function":{"name":"weather","arguments":"{\"city\":\"Rome\"}"}},{"id":"t1","type":"function","function":{"name":"time","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
-			answer{finish: "tool_calls", done: true, events: 5},
+			Answer{Finish: "tool_calls", Done: true, Events: 5},
 		},
 		{
 			"tool calls without index", call.ChatCompletions, events("\n",
@@ -104,26 +104,26 @@ func TestAssemble(t *testing.T) {
 				`{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"}"}}]}}]}`,
 				`{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"g","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`),
 			`{"choices":[{"index":0,"message":{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}`,
-			answer{finish: "tool_calls", done: true, events: 3},
+			Answer{Finish: "tool_calls", Done: true, Events: 3},
 		},
 		{
 			"refusal, reasoning, logprobs, unknown fields", call.ChatCompletions, events("\n",
 				`{"x":1,"choices":[{"index":0,"delta":{"reasoning_content":"I ","refusal":"No"},"logprobs":{"content":[{"token":"a"}],"refusal":null}}]}`,
 				`{"x":2,"choices":[{"index":0,"delta":{"reasoning_content":"think","refusal":"pe","audio":{"id":"q"}},"logprobs":{"content":[{"token":"b"}],"refusal":null},"finish_reason":"stop"}]}`),
 			`{"x":2,"choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":"Nope","reasoning_content":"I think","audio":{"id":"q"}},"logprobs":{"content":[{"token":"a"},{"token":"b"}],"refusal":null},"finish_reason":"stop"}]}`,
-			answer{finish: "stop", done: true, events: 2},
+			Answer{Finish: "stop", Done: true, Events: 2},
 		},
 		{
 			"completion", call.Completions, events("\n",
 				`{"object":"text_completion","model":"i","choices":[{"index":0,"text":"on","logprobs":null,"finish_reason":null}]}`,
 				`{"object":"text_completion","model":"i","choices":[{"index":0,"text":"ce","finish_reason":"length"}]}`, "[DONE]"),
 			`{"object":"text_completion","model":"i","choices":[{"index":0,"text":"once","finish_reason":"length"}]}`,
-			answer{model: "i", finish: "length", done: true, events: 2},
+			Answer{Model: "i", Finish: "length", Done: true, Events: 2},
 		},
 		{
 			"error in the stream", call.ChatCompletions, events("\n", hello[0], `{"error":{"message":"busy","type":"server_error","code":"overloaded"}}`),
 			`{"id":"c1","object":"chat.completion","created":7,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":null}],"error":{"message":"busy","type":"server_error","code":"overloaded"}}`,
-			answer{model: "gpt-4o", failed: true, class: "overloaded", events: 2},
+			Answer{Model: "gpt-4o", Failed: true, Class: "overloaded", Events: 2},
 		},
 		{
 			"responses, completed", call.Responses, events("\n",
@@ -131,7 +131,7 @@ func TestAssemble(t *testing.T) {
 				`{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"hi"}`,
 				`{"type":"response.completed","response":{"id":"r","status":"completed","model":"m","output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":5,"output_tokens":1,"input_tokens_details":{"cached_tokens":2},"output_tokens_details":{"reasoning_tokens":1}}}}`),
 			`{"id":"r","status":"completed","model":"m","output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":5,"output_tokens":1,"input_tokens_details":{"cached_tokens":2},"output_tokens_details":{"reasoning_tokens":1}}}`,
-			answer{model: "m", finish: "stop", done: true, events: 3, usage: &call.Usage{Input: 5, Output: 1, CachedInput: 2, Reasoning: 1}},
+			Answer{Model: "m", Finish: "stop", Done: true, Events: 3, Usage: &call.Usage{Input: 5, Output: 1, CachedInput: 2, Reasoning: 1}},
 		},
 		{
 			"responses, cut", call.Responses, events("\n",
@@ -145,19 +145,19 @@ func TestAssemble(t *testing.T) {
 				`{"type":"response.output_item.added","output_index":2,"item":{"type":"function_call","id":"f","name":"get","arguments":""}}`,
 				`{"type":"response.function_call_arguments.delta","output_index":2,"delta":"{\"a\""}`),
 			`{"id":"r","status":"incomplete","model":"m","output":[{"type":"reasoning","id":"rs","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","id":"m1","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"Hello wor"}]},{"type":"function_call","id":"f","name":"get","arguments":"{\"a\""}]}`,
-			answer{model: "m", events: 9},
+			Answer{Model: "m", Events: 9},
 		},
 		{
 			"responses, failed", call.Responses, events("\n", `{"type":"response.failed","response":{"status":"failed","model":"m","error":{"code":"server_error","message":"no"}}}`),
 			`{"status":"failed","model":"m","error":{"code":"server_error","message":"no"}}`,
-			answer{model: "m", failed: true, class: "server_error", done: true, events: 1},
+			Answer{Model: "m", Failed: true, Class: "server_error", Done: true, Events: 1},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, a := assembleText(t, test.front, test.stream)
 			sameJSON(t, got, test.want)
 			if !reflect.DeepEqual(a, test.answer) {
-				t.Errorf("got  %+v %+v\nwant %+v %+v", a, a.usage, test.answer, test.answer.usage)
+				t.Errorf("got  %+v %+v\nwant %+v %+v", a, a.Usage, test.answer, test.answer.Usage)
 			}
 		})
 	}
@@ -175,22 +175,22 @@ func TestAssembleNothing(t *testing.T) {
 
 // An assembler that is used again remembers nothing.
 func TestAssemblerAgain(t *testing.T) {
-	a := new(assembler)
+	a := new(Assembler)
 	first := events("\n", `{"model":"secret","choices":[{"index":0,"delta":{"content":"secret","tool_calls":[{"index":0,"id":"secret"}]},"logprobs":{"content":[1]}}]}`)
 	second := events("\n", `{"choices":[{"index":0,"delta":{"content":"x"}}]}`)
-	_, _ = a.assemble(nil, call.ChatCompletions, []byte(first))
-	got, _ := a.assemble(nil, call.ChatCompletions, []byte(second))
+	_, _ = a.Assemble(nil, call.ChatCompletions, []byte(first))
+	got, _ := a.Assemble(nil, call.ChatCompletions, []byte(second))
 	if strings.Contains(string(got), "secret") {
 		t.Errorf("got %s", got)
 	}
 }
 
 func TestReadAnswer(t *testing.T) {
-	a := readAnswer(call.Embeddings, []byte(`{"object":"list","data":[],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}`))
-	if a.model != "text-embedding-3-small" || a.usage == nil || a.usage.Input != 8 || a.usage.Output != 0 {
+	a := Read(call.Embeddings, []byte(`{"object":"list","data":[],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}`))
+	if a.Model != "text-embedding-3-small" || a.Usage == nil || a.Usage.Input != 8 || a.Usage.Output != 0 {
 		t.Errorf("got %+v", a)
 	}
-	if a := readAnswer(call.ChatCompletions, []byte(`<html>`)); a.done || a.usage != nil {
+	if a := Read(call.ChatCompletions, []byte(`<html>`)); a.Done || a.Usage != nil {
 		t.Errorf("got %+v", a)
 	}
 }
@@ -204,46 +204,22 @@ func FuzzAssemble(f *testing.F) {
 	f.Add(byte(1), []byte(events("\n", `{"choices":[{"delta":{"content":"a"}}]}`, `{"choices":[{"delta":{"content":"b" }}]}`)))
 	f.Add(byte(1), []byte("data: {\"error\":[}\ndata: ]}\n\n"))
 	f.Add(byte(1), []byte("data: {\"choices\":{},\"usage\":{\"prompt_tokens\":-1}}\n\n"))
-	again := new(assembler)
+	again := new(Assembler)
 	f.Fuzz(func(t *testing.T, front byte, stream []byte) {
 		before := string(stream)
-		out, a := again.assemble(nil, call.Front(front%8), stream)
+		out, a := again.Assemble(nil, call.Front(front%8), stream)
 		if string(stream) != before {
 			t.Fatal("the stream was changed")
 		}
 		if len(out) > 0 && !json.Valid(out) {
 			t.Fatalf("not JSON: %q of %q", out, stream)
 		}
-		fresh, b := (&assembler{slow: true}).assemble(nil, call.Front(front%8), stream)
+		fresh, b := (&Assembler{slow: true}).Assemble(nil, call.Front(front%8), stream)
 		if string(fresh) != string(out) || !reflect.DeepEqual(a, b) {
 			t.Fatalf("a used assembler says %q, a fresh and slow one %q", out, fresh)
 		}
-		if u := a.usage; u != nil && (u.Input < 0 || u.Output < 0 || u.CachedInput < 0 || u.Reasoning < 0) {
+		if u := a.Usage; u != nil && (u.Input < 0 || u.Output < 0 || u.CachedInput < 0 || u.Reasoning < 0) {
 			t.Fatalf("negative usage %+v", u)
 		}
 	})
-}
-
-func TestRedact(t *testing.T) {
-	x, err := newRedactor([]string{"ssn", `\d{3}-\d{4}`})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for in, want := range map[string]string{
-		`{"ssn":"1","a":[{"ssn":{"x":1}}],"t":"call 555-1234 \n now","n":5}`: `{"ssn":"[redacted]","a":[{"ssn":"[redacted]"}],"t":"call [redacted] \n now","n":5}`,
-		` {"\u0073sn":1.5 , "k" : true} `:                                    ` {"\u0073sn":"[redacted]" , "k" : true} `,
-		`{"a":"nothing \ud800 here"}`:                                        `{"a":"nothing \ud800 here"}`,
-		`not json 555-1234`:                                                  `"[withheld: not JSON, and there are redact rules]"`,
-		`{"a":"555-1234`:                                                     `"[withheld: not JSON, and there are redact rules]"`,
-		`"555-1234"`:                                                         `"[redacted]"`,
-	} {
-		if got := string(x.body(nil, []byte(in))); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-	for _, rule := range []string{"(", "a*"} {
-		if _, err := newRedactor([]string{rule}); err == nil {
-			t.Errorf("%q was accepted", rule)
-		}
-	}
 }

@@ -1,29 +1,19 @@
-package tracing
+package answer
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
-// answer is what an answer says of itself.
-type answer struct {
-	model  string
-	finish string
-	usage  *call.Usage
-	done   bool   // a stream that reached its end, a document that is whole
-	failed bool   // it is, or ends in, an error
-	events int    // of a stream: those that could be read
-	class  string // of an error, as the provider calls it
-}
-
-// assembler puts the events of a stream together into the one object that the
+// Assembler puts the events of a stream together into the one object that the
 // answer would have been without streaming. Texts are joined as they stand in
 // the JSON, without decoding them. It can be used again and again.
-type assembler struct {
+type Assembler struct {
 	front  call.Front
-	answer answer
+	answer Answer
 	base   []jsonField // members of the answer besides choices, the last value of each
 	usage  []byte
 	errors []byte // the error event, raw
@@ -105,25 +95,27 @@ const (
 	maxCalls   = 1024
 )
 
-// assemble reads the whole stream and appends the object it amounts to to
+// Assemble reads the whole stream and appends the object it amounts to to
 // dst. It returns dst unchanged when nothing in the stream could be read.
-func (a *assembler) assemble(dst []byte, front call.Front, stream []byte) ([]byte, answer) {
+func (a *Assembler) Assemble(dst []byte, front call.Front, stream []byte) ([]byte, Answer) {
 	a.reset(front)
 	a.split(stream)
 	if a.front == call.Responses && a.resp.any() {
-		return a.resp.appendTo(dst, &a.answer), a.answer
+		dst = a.resp.appendTo(dst, &a.answer)
+	} else {
+		dst = a.appendTo(dst)
 	}
-	return a.appendTo(dst), a.answer
+	return dst, a.answer
 }
 
-func (a *assembler) reset(front call.Front) {
-	*a = assembler{front: front, base: a.base[:0], choice: a.choice[:0], joined: a.joined[:0], slow: a.slow, resp: responses{items: a.resp.items[:0]}}
+func (a *Assembler) reset(front call.Front) {
+	*a = Assembler{front: front, base: a.base[:0], choice: a.choice[:0], joined: a.joined[:0], slow: a.slow, resp: responses{items: a.resp.items[:0]}}
 }
 
 // split finds the events: lines that end in LF, CRLF or CR, data lines joined
 // by a line feed, a blank line at the end. A last event without its blank line
 // counts: what is missing shows as a stream without an end.
-func (a *assembler) split(stream []byte) {
+func (a *Assembler) split(stream []byte) {
 	stream = bytes.TrimPrefix(stream, []byte("\xef\xbb\xbf"))
 	end := byte('\n')
 	if bytes.IndexByte(stream, '\n') < 0 {
@@ -170,18 +162,18 @@ func (a *assembler) split(stream []byte) {
 	}
 }
 
-func (a *assembler) event(data []byte) {
+func (a *Assembler) event(data []byte) {
 	data = bytes.TrimSpace(data)
 	if string(data) == "[DONE]" {
-		a.answer.done = true
+		a.answer.Done = true
 		return
 	}
 	if literal, ok := a.like.same(data); ok && !a.slow {
-		a.answer.events++
+		a.answer.Events++
 		a.choiceAt(a.like.choice).content.add(literal)
 		return
 	}
-	if len(data) == 0 || data[0] != '{' || !jsonscan.Valid(data, maxNesting) {
+	if len(data) == 0 || data[0] != '{' || !jsonscan.Valid(data, maxDepth) {
 		return
 	}
 	if len(a.joined) > 0 {
@@ -189,7 +181,7 @@ func (a *assembler) event(data []byte) {
 		data, a.joined = bytes.Clone(data), a.joined[:0]
 	}
 	whole := jsonscan.Value{Start: 0, End: len(data)}
-	a.answer.events++
+	a.answer.Events++
 	if a.front == call.Responses {
 		a.resp.event(data, whole, &a.answer)
 		return
@@ -213,8 +205,8 @@ func (a *assembler) event(data []byte) {
 			if raw[0] != 'n' {
 				a.like.candid = false
 				a.errors = raw
-				a.answer.failed = true
-				a.answer.class = errorClass(data, v)
+				a.answer.Failed = true
+				a.answer.Class = errorClass(data, v)
 			}
 		case "obfuscation":
 		default:
@@ -246,7 +238,7 @@ func (t *text) add(raw []byte) {
 	t.raw = append(t.raw, raw[1:len(raw)-1]...)
 }
 
-func (a *assembler) choiceEvent(doc []byte, v jsonscan.Value) {
+func (a *Assembler) choiceEvent(doc []byte, v jsonscan.Value) {
 	index := 0
 	var delta, text, finish, logprobs jsonscan.Value
 	for key, m := range jsonscan.MembersOf(doc, v) {
@@ -279,7 +271,7 @@ func (a *assembler) choiceEvent(doc []byte, v jsonscan.Value) {
 	c.addLogprobs(doc, logprobs)
 }
 
-func (a *assembler) choiceAt(index int) *choice {
+func (a *Assembler) choiceAt(index int) *choice {
 	for i := range a.choice {
 		if a.choice[i].index == index {
 			return &a.choice[i]
@@ -452,139 +444,139 @@ func (c *choice) addLogprobs(doc []byte, v jsonscan.Value) {
 }
 
 // appendTo writes the chat completion or completion.
-func (a *assembler) appendTo(dst []byte) []byte {
+func (a *Assembler) appendTo(dst []byte) []byte {
 	if a.usage != nil {
-		a.answer.usage = parseUsage(a.usage)
+		a.answer.Usage = ParseUsage(a.usage)
 	}
 	if len(a.choice) == 0 && len(a.base) == 0 && a.usage == nil && a.errors == nil {
 		return dst
 	}
-	o := object(dst)
+	o := jsonscan.Write(dst)
 	for _, f := range a.base {
 		switch string(f.name) {
 		case "model":
-			a.answer.model = textOf(f.value)
+			a.answer.Model = textOf(f.value)
 		case "object":
 			if string(f.value) == `"chat.completion.chunk"` {
 				f.value = []byte(`"chat.completion"`)
 			}
 		}
-		o.raw(f.name, f.value)
+		o.Copy(f.name, f.value)
 	}
 	all := len(a.choice) > 0
 	if all || a.errors == nil {
-		o.name("choices")
-		o.dst = append(o.dst, '[')
+		o.Name("choices")
+		o.Dst = append(o.Dst, '[')
 		for i := range a.choice {
 			c := &a.choice[i]
 			if i > 0 {
-				o.dst = append(o.dst, ',')
+				o.Dst = append(o.Dst, ',')
 			}
-			o.dst = c.appendTo(o.dst)
+			o.Dst = c.appendTo(o.Dst)
 			all = all && c.finish != nil
-			if a.answer.finish == "" {
-				a.answer.finish = textOf(c.finish)
+			if a.answer.Finish == "" {
+				a.answer.Finish = textOf(c.finish)
 			}
 		}
-		o.dst = append(o.dst, ']')
+		o.Dst = append(o.Dst, ']')
 	}
 	if a.usage != nil {
-		o.raw([]byte("usage"), a.usage)
+		o.Raw("usage", a.usage)
 	}
 	if a.errors != nil {
-		o.raw([]byte("error"), a.errors)
+		o.Raw("error", a.errors)
 	}
-	a.answer.done = a.answer.done || all
-	return o.end()
+	a.answer.Done = a.answer.Done || all
+	return o.End()
 }
 
 func (c *choice) appendTo(dst []byte) []byte {
-	o := object(dst)
-	o.name("index")
-	o.dst = appendInt(o.dst, int64(c.index))
+	o := jsonscan.Write(dst)
+	o.Name("index")
+	o.Dst = strconv.AppendInt(o.Dst, int64(c.index), 10)
 	if c.completion {
-		o.text("text", c.content)
+		o.Literal("text", c.content.raw)
 	} else {
-		o.name("message")
-		o.dst = c.appendMessage(o.dst)
+		o.Name("message")
+		o.Dst = c.appendMessage(o.Dst)
 	}
 	if len(c.logprobs) > 0 {
-		o.name("logprobs")
-		l := object(o.dst)
+		o.Name("logprobs")
+		l := jsonscan.Write(o.Dst)
 		for _, p := range c.logprobs {
 			if !p.set {
-				l.raw(p.name, p.other)
+				l.Copy(p.name, p.other)
 				continue
 			}
-			l.rawName(p.name)
-			l.dst = append(append(append(l.dst, '['), p.items...), ']')
+			l.RawName(p.name)
+			l.Dst = append(append(append(l.Dst, '['), p.items...), ']')
 		}
-		o.dst = l.end()
+		o.Dst = l.End()
 	}
 	finish := c.finish
 	if finish == nil {
 		finish = null
 	}
-	o.raw([]byte("finish_reason"), finish)
-	return o.end()
+	o.Raw("finish_reason", finish)
+	return o.End()
 }
 
 func (c *choice) appendMessage(dst []byte) []byte {
-	m := object(dst)
+	m := jsonscan.Write(dst)
 	role := c.role
 	if role == nil {
 		role = []byte(`"assistant"`)
 	}
-	m.raw([]byte("role"), role)
+	m.Raw("role", role)
 	if c.content.set || !c.seen && len(c.calls) == 0 && !c.refusal.set {
-		m.text("content", c.content)
+		m.Literal("content", c.content.raw)
 	} else {
-		m.raw([]byte("content"), null)
+		m.Raw("content", null)
 	}
 	if c.refusal.set {
-		m.text("refusal", c.refusal)
+		m.Literal("refusal", c.refusal.raw)
 	}
 	for _, e := range c.extra {
-		m.rawName(e.name)
-		m.dst = append(append(append(m.dst, '"'), e.raw...), '"')
+		m.RawName(e.name)
+		m.Dst = append(append(append(m.Dst, '"'), e.raw...), '"')
 	}
 	for _, f := range c.fields {
-		m.raw(f.name, f.value)
+		m.Copy(f.name, f.value)
 	}
 	if len(c.calls) > 0 {
-		m.name("tool_calls")
-		m.dst = append(m.dst, '[')
+		m.Name("tool_calls")
+		m.Dst = append(m.Dst, '[')
 		for i := range c.calls {
 			if i > 0 {
-				m.dst = append(m.dst, ',')
+				m.Dst = append(m.Dst, ',')
 			}
-			m.dst = c.calls[i].appendTo(m.dst)
+			m.Dst = c.calls[i].appendTo(m.Dst)
 		}
-		m.dst = append(m.dst, ']')
+		m.Dst = append(m.Dst, ']')
 	}
-	return m.end()
+	return m.End()
 }
 
 func (t *toolCall) appendTo(dst []byte) []byte {
-	o := object(dst)
+	o := jsonscan.Write(dst)
 	if t.id != nil {
-		o.raw([]byte("id"), t.id)
+		o.Raw("id", t.id)
 	}
 	if t.kind == nil {
 		t.kind = []byte(`"function"`)
 	}
-	o.raw([]byte("type"), t.kind)
+	o.Raw("type", t.kind)
 	if t.fun != nil {
-		o.rawName(t.fun)
-		f := object(o.dst)
+		o.RawName(t.fun)
+		f := jsonscan.Write(o.Dst)
 		if t.name != nil {
-			f.raw([]byte("name"), t.name)
+			f.Raw("name", t.name)
 		}
 		if t.argumentsName != nil {
-			f.rawName(t.argumentsName)
-			f.dst = append(append(append(f.dst, '"'), t.arguments.raw...), '"')
+			f.RawName(t.argumentsName)
+			f.Dst = append(append(append(f.Dst, '"'), t.arguments.raw...), '"')
 		}
-		o.dst = f.end()
+		o.Dst = f.End()
 	}
-	return o.end()
+	return o.End()
 }

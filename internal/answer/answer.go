@@ -1,0 +1,123 @@
+// Package answer knows the two forms that an answer of OpenAI's APIs has: one
+// JSON object, and a stream of events. It puts the events of a stream together
+// into the object, takes an object apart into events, and reads what an
+// answer says of itself.
+package answer
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+)
+
+// maxDepth bounds how deep an answer may nest.
+const maxDepth = 512
+
+// Answer is what an answer says of itself.
+type Answer struct {
+	Model  string
+	Finish string // the first choice's finish reason
+	Usage  *call.Usage
+	Done   bool   // a stream that reached its end, a document that is whole
+	Failed bool   // it is, or ends in, an error
+	Events int    // of a stream: those that could be read
+	Class  string // of an error, as the provider calls it
+}
+
+// Read reads what a complete JSON answer says of itself.
+func Read(front call.Front, doc []byte) (a Answer) {
+	doc = bytes.TrimSpace(doc)
+	if len(doc) == 0 || doc[0] != '{' || !jsonscan.Valid(doc, maxDepth) {
+		return a
+	}
+	a.Done = true
+	if front == call.Responses {
+		readResponse(doc, &a)
+		return a
+	}
+	for key, m := range jsonscan.MembersOf(doc, jsonscan.Value{Start: 0, End: len(doc)}) {
+		raw := m.Of(doc)
+		switch string(key) {
+		case "model":
+			a.Model = textOf(raw)
+		case "usage":
+			if raw[0] == '{' {
+				a.Usage = ParseUsage(raw)
+			}
+		case "choices":
+			for c := range jsonscan.Elements(doc, m) {
+				if f := jsonscan.Lookup(doc, c, "finish_reason"); f.IsString(doc) {
+					a.Finish = textOf(f.Of(doc))
+				}
+				break
+			}
+		case "error":
+			if raw[0] == '{' {
+				a.Failed = true
+				a.Class = errorClass(doc, m)
+			}
+		}
+	}
+	return a
+}
+
+// ParseUsage reads a usage object under the names that chat completions,
+// completions, embeddings and responses have for it. Nil: it counts nothing.
+func ParseUsage(raw []byte) *call.Usage {
+	u := &call.Usage{}
+	found := false
+	for key, m := range jsonscan.MembersOf(raw, jsonscan.Value{Start: 0, End: len(raw)}) {
+		v := m.Of(raw)
+		switch string(key) {
+		case "prompt_tokens", "input_tokens":
+			u.Input, found = integer(v), true
+		case "completion_tokens", "output_tokens":
+			u.Output, found = integer(v), true
+		case "prompt_tokens_details", "input_tokens_details":
+			for key, d := range jsonscan.MembersOf(raw, m) {
+				switch string(key) {
+				case "cached_tokens":
+					u.CachedInput = integer(d.Of(raw))
+				case "cache_write_tokens":
+					u.CacheWriteInput = integer(d.Of(raw))
+				}
+			}
+		case "completion_tokens_details", "output_tokens_details":
+			if d := jsonscan.Lookup(raw, m, "reasoning_tokens"); d.Exists() {
+				u.Reasoning = integer(d.Of(raw))
+			}
+		}
+	}
+	if !found {
+		return nil
+	}
+	return u
+}
+
+var null = []byte("null")
+
+// textOf decodes a string literal; whatever else it is, is "".
+func textOf(raw []byte) string {
+	s, ok := jsonscan.Unquote(raw)
+	if !ok {
+		return ""
+	}
+	return strings.Clone(s)
+}
+
+// integer reads a whole number of at most 15 digits; anything else is 0.
+func integer(raw []byte) int64 {
+	if len(raw) == 0 || len(raw) > 15 {
+		return 0
+	}
+	var n int64
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
