@@ -237,7 +237,7 @@ func (p *plan) target(b *body, provider *Provider, prefix, model string, limits 
 	}
 	t := &upstream.Target{Client: provider.client, Model: model, Limits: limits}
 	key := p.callers(provider, prefix)
-	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[c.Front], Body: c.Body, Stream: c.Stream, Key: key, Header: p.forwarded()}
+	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[c.Front], Body: c.Body, Front: c.Front, Stream: c.Stream, Key: key, Header: p.forwarded()}
 	if c.Stream {
 		t.Request.Events = dialect.NewEvents(c.Front, b.choices(), hideUsage)
 	}

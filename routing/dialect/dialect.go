@@ -3,6 +3,8 @@
 package dialect
 
 import (
+	"unicode/utf8"
+
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -17,6 +19,7 @@ const (
 	Drop                   // nothing that the client asked for
 	Done                   // the last event
 	Failed                 // the provider reports an error
+	Broken                 // was part of the answer, and cannot be read
 )
 
 // Events judges the events of one stream, in order.
@@ -66,10 +69,23 @@ func Summarize(front call.Front, body []byte) Summary {
 	return summarizeChat(body)
 }
 
-// LooksLikeJSON reports whether an answer begins and ends as an object does.
-func LooksLikeJSON(b []byte) bool {
-	v := root(b)
-	return v.IsObject(b) && b[v.End-1] == '}'
+// maxDepth bounds how deep an event may nest.
+const maxDepth = 512
+
+// event finds the object of an event that says more than that the connection
+// lives. What was none is dropped; what was meant to be one is not: a client
+// that never sees it has another answer.
+func event(data []byte) (doc jsonscan.Value, v Verdict) {
+	doc = root(data)
+	switch {
+	case !doc.IsObject(data):
+		return doc, Drop
+	case jsonscan.Valid(data[doc.Start:doc.End], maxDepth) && utf8.Valid(data):
+		return doc, Pass
+	case doc.End > doc.Start+1 && root(data[doc.Start+1:]).IsString(data[doc.Start+1:]):
+		return doc, Broken
+	}
+	return doc, Drop
 }
 
 func root(b []byte) jsonscan.Value {

@@ -24,11 +24,10 @@ func (e *chatEvents) Event(data []byte) Verdict {
 	if bytes.Equal(data, doneMark) {
 		return Done
 	}
-	doc := root(data)
-	if !doc.IsObject(data) {
-		return Drop
+	doc, verdict := event(data)
+	if verdict != Pass {
+		return verdict
 	}
-	verdict := Pass
 	choices := 0
 	var reported jsonscan.Value
 	for key, v := range jsonscan.MembersOf(data, doc) {
@@ -55,6 +54,10 @@ func (e *chatEvents) Event(data []byte) Verdict {
 		case "error":
 			if !v.IsNull(data) {
 				return Failed
+			}
+		case "object":
+			if string(v.Of(data)) == `"error"` {
+				return Failed // vLLM's
 			}
 		}
 	}

@@ -18,9 +18,9 @@ func (e *responsesEvents) Event(data []byte) Verdict {
 	if len(data) == 0 {
 		return Pass
 	}
-	doc := root(data)
-	if !doc.IsObject(data) {
-		return Drop
+	doc, verdict := event(data)
+	if verdict != Pass {
+		return verdict
 	}
 	kind := jsonscan.Lookup(data, doc, "type").Of(data)
 	if len(kind) < 2 {

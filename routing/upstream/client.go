@@ -80,6 +80,8 @@ type Client struct {
 	proxy   *url.URL
 	slots   chan struct{}
 	health  health
+	secrets [][]byte // never shown to anybody: see mask
+	longest int      // of secrets
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -126,6 +128,7 @@ func New(o Options) (*Client, error) {
 	if c.proxy, err = httpproxy.FromEnvironment().ProxyFunc()(base); err != nil {
 		return nil, fmt.Errorf("proxy of the environment: %w", err)
 	}
+	c.keepSecret()
 	if o.MaxConns > 0 {
 		c.slots = make(chan struct{}, o.MaxConns)
 	}

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/caddy-frontier/frontier/routing/dialect"
 )
 
@@ -21,6 +25,7 @@ type Request struct {
 	Header Fields // besides those that every request has
 	Key    string // "": one of the client's own, if it has any
 	Body   []byte // must not change until the exchange is over
+	Front  call.Front
 	Stream bool
 	Events dialect.Events // judges the events of a stream; nil for a whole answer
 	// Amend returns another form of the request that a provider which gave
@@ -248,24 +253,69 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	if err != nil {
 		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: err}
 	}
-	isStream := strings.HasPrefix(resp.fields.Get("Content-Type"), "text/event-stream")
-	switch {
-	case resp.status >= 300 || resp.status < 200:
+	if resp.status >= 300 || resp.status < 200 {
 		return nil, a.refused(body)
-	case r.Stream != isStream:
-		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: fmt.Errorf("content type %.80q", resp.fields.Get("Content-Type"))}
-	case isStream:
-		s := newStream(a, body)
-		if f := s.open(); f != nil {
-			return nil, f
+	}
+	ans := &Answer{Target: a.target, Status: resp.status, attempt: a}
+	var f *Fault
+	switch {
+	case !r.Stream:
+		ans.Body, f = a.whole(body)
+	case !a.isStream():
+		body, f = a.convert(body, late)
+	}
+	if r.Stream && f == nil {
+		ans.Stream = newStream(a, body)
+		f = ans.Stream.open()
+	}
+	ans.Header = resp.fields
+	return ans, f
+}
+
+func (a *attempt) isStream() bool {
+	const want = "text/event-stream"
+	kind := a.resp.fields.Get("Content-Type")
+	return len(kind) >= len(want) && strings.EqualFold(kind[:len(want)], want)
+}
+
+// convert makes a stream of an answer that is not declared as one: it is one
+// all the same, or a whole answer. late is the class of a timeout before its first byte.
+func (a *attempt) convert(body io.Reader, late Class) (io.Reader, *Fault) {
+	br := bufio.NewReader(body)
+	for {
+		b, err := br.Peek(1)
+		switch {
+		case err != nil && isTimeout(err):
+			return nil, a.timeout(late, err)
+		case err != nil:
+			return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: err}
+		case b[0] <= ' ':
+			_, _ = br.Discard(1)
+			continue
+		case b[0] == '{':
+			whole, f := a.whole(br)
+			if f != nil {
+				return nil, f
+			}
+			defer call.FreeBuffer(whole)
+			a.setContentType("text/event-stream")
+			return bytes.NewReader(answer.AppendStream(nil, a.target.Request.Front, whole)), nil
+		case b[0] == '<':
+			return nil, a.notAnAnswer("HTML or XML")
 		}
-		return &Answer{Target: a.target, Status: resp.status, Header: resp.fields, Stream: s, attempt: a}, nil
+		a.setContentType("text/event-stream")
+		return br, nil
 	}
-	whole, f := a.whole(body)
-	if f != nil {
-		return nil, f
-	}
-	return &Answer{Target: a.target, Status: resp.status, Header: resp.fields, Body: whole, attempt: a}, nil
+}
+
+// setContentType corrects what the provider said of its answer.
+func (a *attempt) setContentType(kind string) {
+	a.resp.fields = slices.DeleteFunc(a.resp.fields, func(f Field) bool { return strings.EqualFold(f.Name, "Content-Type") })
+	a.resp.fields = append(a.resp.fields, Field{"Content-Type", kind})
+}
+
+func (a *attempt) notAnAnswer(what string) *Fault {
+	return &Fault{Class: BadResponse, Status: a.resp.status, Err: fmt.Errorf("the answer is %s (content type %.80q)", what, a.resp.fields.Get("Content-Type"))}
 }
 
 func (a *attempt) connect(ctx context.Context) *Fault {
@@ -325,14 +375,13 @@ func (a *attempt) timeout(class Class, err error) *Fault {
 	return fault(class, err)
 }
 
-// whole reads an answer to its end.
+// whole reads an answer to its end. An answer that came as a stream is put together.
 func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
-	a.until(0)
 	size := 0
 	if a.resp.length > 0 && a.resp.length <= a.target.Client.MaxResponse {
 		size = int(min(a.resp.length, 1<<20)) + 1
 	}
-	buf, err := readAll(body, call.Buffer(size), a.target.Client.MaxResponse)
+	buf, err := a.readAll(body, call.Buffer(size), a.target.Client.MaxResponse, a.limits.Idle)
 	switch {
 	case err == nil:
 	case isTimeout(err):
@@ -342,26 +391,48 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 	default:
 		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: err}
 	}
-	if !dialect.LooksLikeJSON(buf) {
-		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: errors.New("the answer is not a JSON object")}
+	a.target.Client.mask(buf)
+	front := a.target.Request.Front
+	if answer.Whole(front, buf) {
+		if a.isStream() {
+			a.setContentType("application/json")
+		}
+		return buf, nil
 	}
-	return buf, nil
+	var events answer.Assembler
+	joined, of := events.Assemble(call.Buffer(len(buf)), front, buf)
+	switch {
+	case of.Events > 0 && of.Done && !of.Failed && answer.Whole(front, joined):
+		a.setContentType("application/json")
+		call.FreeBuffer(buf)
+		return joined, nil
+	case of.Events > 0:
+		return nil, a.notAnAnswer("a stream that is not complete")
+	case jsonscan.Valid(buf, 512):
+		return nil, a.notAnAnswer("JSON, but not what was asked for")
+	}
+	return nil, a.notAnAnswer("not JSON")
 }
 
 // refused reads the body of an error status.
 func (a *attempt) refused(body io.Reader) *Fault {
-	a.until(10 * time.Second)
-	buf, err := readAll(body, nil, 1<<20)
+	buf, err := a.readAll(body, nil, 1<<20, min(a.limits.Idle, errorBodyTime))
 	if err != nil {
 		a.resp.keep = false
 	}
+	a.target.Client.mask(buf)
 	return &Fault{Class: StatusError, Status: a.resp.status, Header: slices.Clone(a.resp.fields), Body: buf}
 }
 
+// errorBodyTime is how long an error's body may keep us waiting for its next bytes.
+const errorBodyTime = 5 * time.Second
+
 var errTooLarge = errors.New("the answer is larger than max_response")
 
-func readAll(r io.Reader, buf []byte, limit int64) ([]byte, error) {
+// readAll reads to the end, of which each part must come within idle.
+func (a *attempt) readAll(r io.Reader, buf []byte, limit int64, idle time.Duration) ([]byte, error) {
 	for {
+		a.until(idle)
 		if len(buf) == cap(buf) {
 			grown := call.Buffer(max(2*cap(buf), 4096))
 			grown = append(grown, buf...)

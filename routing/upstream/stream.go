@@ -14,9 +14,12 @@ import (
 // maxEvent bounds one event of a stream.
 const maxEvent = 8 << 20
 
-// afterFinish is how long is waited for usage and the terminator once every
-// choice has its finish reason.
-const afterFinish = 2 * time.Second
+// afterFinish is how long is waited for usage once every choice has its finish
+// reason, and afterUsage how long for the terminator behind it.
+const (
+	afterFinish = time.Second
+	afterUsage  = 200 * time.Millisecond
+)
 
 // Stream is an answer that comes in events. It is used by one goroutine.
 type Stream struct {
@@ -44,13 +47,14 @@ func (s *Stream) open() *Fault {
 	first := s.a.started.Add(s.a.limits.FirstToken)
 	for {
 		content := s.parse()
-		if content || s.done {
+		if content || s.done && s.events.Complete() {
 			return nil
+		}
+		if s.done {
+			return fault(Cut, errors.New("the stream ended before its first content"))
 		}
 		if s.err == nil {
 			s.fill(time.Until(first))
-		}
-		if s.err == nil {
 			continue
 		}
 		if errors.Is(s.err, io.EOF) {
@@ -86,7 +90,11 @@ func (s *Stream) Next() ([]byte, error) {
 			return s.ending()
 		}
 		limit := s.a.limits.Idle
-		if s.events.Complete() {
+		switch {
+		case !s.events.Complete():
+		case s.events.Summary().Usage != nil:
+			limit = min(limit, afterUsage)
+		default:
 			limit = min(limit, afterFinish)
 		}
 		s.fill(limit)
@@ -144,13 +152,18 @@ func (s *Stream) fill(limit time.Duration) {
 	}
 	s.a.until(max(limit, time.Nanosecond))
 	n, err := s.body.Read(s.buf[len(s.buf):cap(s.buf)])
+	from := max(s.parsed, len(s.buf)-s.a.target.Client.longest)
 	s.buf = s.buf[:len(s.buf)+n]
+	s.a.target.Client.mask(s.buf[from:])
 	s.total += int64(n)
 	if s.total > s.a.target.Client.MaxResponse {
 		err = &Fault{Class: TooLarge, Err: errTooLarge}
 	}
 	if err != nil && (n == 0 || !errors.Is(err, io.EOF)) {
 		s.err = err
+	}
+	if errors.Is(s.err, io.EOF) && len(s.buf) > s.parsed {
+		s.buf = append(s.buf, "\n\n"...) // the last event may lack its blank line
 	}
 }
 
@@ -179,6 +192,9 @@ func (s *Stream) parse() (content bool) {
 			continue
 		case dialect.Failed:
 			s.err = &Fault{Class: Cut, Err: errors.New("the provider sent an error event"), Body: bytes.Clone(data)}
+			return content
+		case dialect.Broken:
+			s.err = &Fault{Class: Cut, Err: errors.New("an event of the answer is not valid JSON")}
 			return content
 		case dialect.Content:
 			content = true

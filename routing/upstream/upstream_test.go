@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/caddy-frontier/frontier/internal/call"
@@ -61,7 +62,7 @@ func serve(t *testing.T, answer func(n int, c net.Conn)) *rawServer {
 
 func (s *rawServer) target(t *testing.T, stream bool, limits upstream.Limits) *upstream.Target {
 	t.Helper()
-	c, err := upstream.New(upstream.Options{Name: "fake", BaseURL: "http://" + s.Addr().String() + "/v1", Keys: []string{"sk"}, MaxResponse: 1 << 20})
+	c, err := upstream.New(upstream.Options{Name: "fake", BaseURL: "http://" + s.Addr().String() + "/v1", Keys: []string{testKey}, MaxResponse: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +90,8 @@ func do(t *testing.T, ts ...*upstream.Target) (*upstream.Answer, *upstream.Excha
 	return a, x, err
 }
 
+const testKey = "sk-of-the-provider-1"
+
 const (
 	okBody   = `{"id":"1","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}`
 	sseHead  = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -98,6 +101,11 @@ const (
 	usageEv  = `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}` + "\n\n"
 	doneMark = "data: [DONE]\n\n"
 )
+
+// answerOf is an answer that ends with its connection.
+func answerOf(kind, body string) string {
+	return "HTTP/1.1 200 OK\r\nContent-Type: " + kind + "\r\nConnection: close\r\n\r\n" + body
+}
 
 func plain(c net.Conn, body string) {
 	fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
@@ -150,6 +158,12 @@ func TestWholeAnswers(t *testing.T) {
 		"lies about gzip":         {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
 		"unknown encoding":        {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
 		"larger than allowed":     {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{" + strings.Repeat(" ", 2<<20) + "}", upstream.TooLarge},
+		"an error with 200":       {answerOf("application/json", `{"error":{"message":"no"}}`), upstream.BadResponse},
+		"another kind of answer":  {answerOf("application/json", `{"data":[]}`), upstream.BadResponse},
+		"two documents":           {answerOf("application/json", okBody+okBody), upstream.BadResponse},
+		"cut JSON, right length":  {answerOf("application/json", okBody[:40]+"}"), upstream.BadResponse},
+		"a stream, cut":           {answerOf("text/event-stream", role+word), upstream.BadResponse},
+		"a stream, failed":        {answerOf("text/event-stream", role+word+finish+`data: {"error":{"message":"x"}}`+"\n\n"), upstream.BadResponse},
 		"redirect":                {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", upstream.StatusError},
 		"nothing":                 {"", upstream.Connect},
 	}
@@ -235,11 +249,28 @@ func TestStreams(t *testing.T) {
 		}, all, ""},
 		"no terminator":               {func(c net.Conn) { chunk(c, role+word+finish); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
 		"terminator twice, then junk": {func(c net.Conn) { chunk(c, all+doneMark+"junk"); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
-		"comments":                    {func(c net.Conn) { chunk(c, ": ping\n\n"+all); fmt.Fprint(c, "0\r\n\r\n") }, ": ping\n\n" + all, ""},
-		"cut by the end":              {func(c net.Conn) { chunk(c, role+word); fmt.Fprint(c, "0\r\n\r\n") }, role + word, upstream.Cut},
-		"cut by a closed connection":  {func(c net.Conn) { chunk(c, role+word); c.Close() }, role + word, upstream.Cut},
-		"stalls":                      {func(c net.Conn) { chunk(c, role+word); time.Sleep(time.Second) }, role + word, upstream.Stall},
-		"error event":                 {func(c net.Conn) { chunk(c, role+word); chunk(c, `data: {"error":{"message":"x"}}`+"\n\n") }, role + word, upstream.Cut},
+		"no blank line at the end":    {func(c net.Conn) { chunk(c, strings.TrimSuffix(all, "\n\n")); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"an event that is none":       {func(c net.Conn) { chunk(c, role+"data: {oops}\n\n"+word+finish+doneMark); fmt.Fprint(c, "0\r\n\r\n") }, all, ""},
+		"an event cut short":          {func(c net.Conn) { chunk(c, role+word+word[:40]+"\n\n"+finish+doneMark); fmt.Fprint(c, "0\r\n\r\n") }, role + word, upstream.Cut},
+		"an event that is not UTF-8":  {func(c net.Conn) { chunk(c, role+word+strings.Replace(word, "hi", "h\xff", 1)+finish+doneMark) }, role + word, upstream.Cut},
+		"the key": {func(c net.Conn) {
+			chunk(c, role+strings.Replace(word, "hi", testKey, 1))
+			time.Sleep(5 * time.Millisecond)
+			chunk(c, finish+doneMark)
+			fmt.Fprint(c, "0\r\n\r\n")
+		}, role + strings.Replace(word, "hi", strings.Repeat("*", len(testKey)), 1) + finish + doneMark, ""},
+		"the key, split": {func(c net.Conn) {
+			for _, b := range role + strings.Replace(word, "hi", testKey, 1) + finish + doneMark {
+				chunk(c, string(b))
+				time.Sleep(10 * time.Microsecond)
+			}
+			fmt.Fprint(c, "0\r\n\r\n")
+		}, role + strings.Replace(word, "hi", strings.Repeat("*", len(testKey)), 1) + finish + doneMark, ""},
+		"comments":                   {func(c net.Conn) { chunk(c, ": ping\n\n"+all); fmt.Fprint(c, "0\r\n\r\n") }, ": ping\n\n" + all, ""},
+		"cut by the end":             {func(c net.Conn) { chunk(c, role+word); fmt.Fprint(c, "0\r\n\r\n") }, role + word, upstream.Cut},
+		"cut by a closed connection": {func(c net.Conn) { chunk(c, role+word); c.Close() }, role + word, upstream.Cut},
+		"stalls":                     {func(c net.Conn) { chunk(c, role+word); time.Sleep(time.Second) }, role + word, upstream.Stall},
+		"error event":                {func(c net.Conn) { chunk(c, role+word); chunk(c, `data: {"error":{"message":"x"}}`+"\n\n") }, role + word, upstream.Cut},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -256,6 +287,60 @@ func TestStreams(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestAnswersInTheOtherForm asks for a stream and gets an answer, and the reverse.
+func TestAnswersInTheOtherForm(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stream bool
+		answer string
+		want   string
+	}{
+		"JSON for a stream": {
+			true, answerOf("application/json", `{"id":"1","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}`),
+			`data: {"id":"1","choices":[{"delta":{"role":"assistant","content":"hi"},"index":0,"finish_reason":null}]}` + "\n\n" + `data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" + doneMark,
+		},
+		"a stream that is not declared": {true, answerOf("text/plain", role+word+finish+doneMark), role + word + finish + doneMark},
+		"a stream without a type":       {true, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + role + word + finish, role + word + finish + doneMark},
+		"a stream for a plain call":     {false, answerOf("text/event-stream", role+word+finish+usageEv+doneMark), `{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(_ int, c net.Conn) { fmt.Fprint(c, tt.answer); c.Close() })
+			a, _, err := do(t, s.target(t, tt.stream, upstream.Limits{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := "application/json"
+			var got string
+			if tt.stream {
+				kind = "text/event-stream"
+				if got, err = readStream(t, a); err != nil {
+					t.Error(err)
+				}
+			} else {
+				got = string(a.Body)
+				defer a.Close()
+			}
+			if got != tt.want || a.Header.Get("Content-Type") != kind {
+				t.Errorf("got  %s\nwant %s (%s)", got, tt.want, a.Header.Get("Content-Type"))
+			}
+		})
+	}
+}
+
+func TestMaskReader(t *testing.T) {
+	s := serve(t, nil)
+	c := s.target(t, false, upstream.Limits{}).Client
+	const text = "a key: " + testKey + ", half of one: sk-of-the"
+	for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text)), iotest.DataErrReader(strings.NewReader(text))} {
+		got, err := io.ReadAll(c.MaskReader(r))
+		if want := strings.ReplaceAll(text, testKey, strings.Repeat("*", len(testKey))); string(got) != want || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	if got := c.Mask("id-" + testKey); strings.Contains(got, testKey) {
+		t.Error(got)
 	}
 }
 

@@ -131,6 +131,7 @@ func (cn *conn) receiveOne() (*response, error) {
 		}
 	}
 	cn.head = head
+	cn.client.mask(head)
 	text := string(head)
 	line, rest, _ := strings.Cut(text, "\n")
 	version, after, _ := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
