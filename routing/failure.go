@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/routing/dialect"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
 
@@ -39,6 +39,10 @@ func (p *plan) fail(w http.ResponseWriter, err error) {
 	}
 	if f.Class == upstream.Cancelled {
 		c.Status, c.ErrorClass = call.StatusCancelled, string(f.Class)
+		if sent(c.Attempts) > 0 { // the provider had the request
+			c.Usage = new(dialect.Summary).Estimate(len(c.Body))
+			c.Attempts[len(c.Attempts)-1].Usage = c.Usage
+		}
 		return
 	}
 	e = p.faultError(f)
@@ -99,12 +103,11 @@ func (p *plan) refused(w http.ResponseWriter, f *upstream.Fault, e *call.Error) 
 	if s, err := strconv.Atoi(f.Header.Get("Retry-After")); err == nil && s >= 0 {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}
-	body := p.scrub(f.Body)
-	var shape struct {
-		Error json.RawMessage `json:"error"`
-	}
-	if json.Unmarshal(body, &shape) != nil || len(shape.Error) == 0 || shape.Error[0] != '{' {
-		e.Message = fmt.Sprintf("%s answered with HTTP status %d", c.Provider, f.Status)
+	var shape providerError
+	if json.Unmarshal(f.Body, &shape) != nil || len(shape.Error) == 0 || shape.Error[0] != '{' {
+		if reason := shape.reason(); reason != "" {
+			e.Message += ": " + reason
+		}
 		c.Fail(w, e)
 		return
 	}
@@ -118,20 +121,27 @@ func (p *plan) refused(w http.ResponseWriter, f *upstream.Fault, e *call.Error) 
 	if p.credential != "" {
 		rateLimits(h, f.Header)
 	}
-	if f.Status == http.StatusTooManyRequests || f.Status >= 500 {
-		h.Set("X-Should-Retry", "false")
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Should-Retry", "false")
+	h.Set("Content-Length", strconv.Itoa(len(f.Body)))
 	w.WriteHeader(f.Status)
-	_, _ = w.Write(body)
+	_, _ = w.Write(f.Body)
 }
 
-// scrub removes our keys from what a provider says: some echo them.
-func (p *plan) scrub(b []byte) []byte {
-	for _, provider := range p.table.Providers {
-		for _, k := range provider.client.Keys {
-			b = bytes.ReplaceAll(b, []byte(k), []byte("[redacted]"))
+// providerError is what is looked for in the body of an error status. OpenAI's
+// shape is passed on as it is; of others the reason is.
+type providerError struct {
+	Error   json.RawMessage `json:"error"`
+	Message json.RawMessage `json:"message"`
+	Detail  json.RawMessage `json:"detail"` // of FastAPI
+}
+
+// reason is the text of an error that has not OpenAI's shape, bounded.
+func (p *providerError) reason() string {
+	for _, raw := range []json.RawMessage{p.Error, p.Message, p.Detail} {
+		var s string
+		if json.Unmarshal(raw, &s) == nil && s != "" {
+			return s[:min(len(s), 500)]
 		}
 	}
-	return b
+	return ""
 }

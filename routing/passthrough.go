@@ -1,7 +1,10 @@
 package routing
 
 import (
+	"context"
+	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"strings"
@@ -16,6 +19,10 @@ import (
 func newPassthrough(provider func() *Provider) http.Handler {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DisableCompression = true
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := net.Dialer{Timeout: provider().client.Limits.Connect, KeepAlive: 30 * time.Second}
+		return d.DialContext(ctx, network, address)
+	}
 	transport.MaxIdleConnsPerHost = 32
 	return &httputil.ReverseProxy{
 		Transport:     transport,
@@ -59,6 +66,18 @@ func newPassthrough(provider func() *Provider) http.Handler {
 			}
 			for _, name := range []string{"X-Request-Id", "Request-Id", "Set-Cookie", "Openai-Organization", "Openai-Project"} {
 				h.Del(name)
+			}
+			client := provider().client
+			for _, values := range h {
+				for i := range values {
+					values[i] = client.Mask(values[i])
+				}
+			}
+			if resp.StatusCode != http.StatusSwitchingProtocols {
+				resp.Body = struct {
+					io.Reader
+					io.Closer
+				}{client.MaskReader(resp.Body), resp.Body}
 			}
 			if c := call.From(resp.Request.Context()); c != nil {
 				c.Attempts = append(c.Attempts, call.Attempt{

@@ -260,7 +260,7 @@ func (t *Table) enter() (leave func(), fail *call.Error) {
 	if n := t.inFlight.Add(1); t.MaxInFlight > 0 && n > int64(t.MaxInFlight) {
 		t.inFlight.Add(-1)
 		return nil, &call.Error{
-			Status: http.StatusTooManyRequests, Class: "overloaded", Code: "overloaded", RetryAfter: time.Second,
+			Status: http.StatusTooManyRequests, Class: call.Overloaded, Code: call.Overloaded, RetryAfter: time.Second,
 			Message: fmt.Sprintf("the gateway has %d calls under way, which is its limit (limits max_in_flight); try again", t.MaxInFlight),
 		}
 	}

@@ -2,6 +2,8 @@ package tracing
 
 import (
 	"sync"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // Limits of what waits for the writer.
@@ -39,7 +41,8 @@ func (q *queue) put(r *Record) dropReason {
 	case q.closed:
 		q.mu.Unlock()
 		return dropClosed
-	case q.held >= maxQueued || q.memory+r.size > maxQueuedBytes:
+	case q.held >= maxQueued || q.memory+r.size > maxQueuedBytes,
+		q.held > maxQueued/2 && r.Call.ErrorClass == call.Overloaded: // a refusal leaves room for calls that were answered
 		q.mu.Unlock()
 		return dropQueueFull
 	}

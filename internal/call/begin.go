@@ -3,10 +3,12 @@ package call
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -96,32 +98,46 @@ func (c *Call) read(r *http.Request, maxBody int64) *Error {
 	if r.ContentLength > maxBody {
 		return tooLarge(maxBody)
 	}
-	body := Buffer(int(max(r.ContentLength, 0)))
-	if r.ContentLength >= 0 {
-		body = body[:r.ContentLength]
-		if _, err := io.ReadFull(r.Body, body); err != nil {
-			return endedEarly(err)
+	// What is announced is not yet there: memory follows what has come.
+	body := Buffer(int(min(max(r.ContentLength, 0), trustedLength)))
+	for {
+		if len(body) == cap(body) {
+			grown := append(Buffer(4*cap(body)), body...)
+			FreeBuffer(body)
+			body = grown
 		}
-		c.Body = body
-		return nil
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > maxBody:
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+			return tooLarge(maxBody)
+		case int64(len(body)) == r.ContentLength, errors.Is(err, io.EOF):
+			c.Body = body
+			return nil
+		case err != nil:
+			return unreadable(err)
+		}
 	}
-	buf := bytes.NewBuffer(body)
-	if _, err := buf.ReadFrom(io.LimitReader(r.Body, maxBody+1)); err != nil {
-		return endedEarly(err)
-	}
-	if int64(buf.Len()) > maxBody {
-		r.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(buf, r.Body), r.Body}
-		return tooLarge(maxBody)
-	}
-	c.Body = buf.Bytes()
-	return nil
 }
 
-func endedEarly(err error) *Error {
-	return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Message: "the request's body ended early: " + err.Error()}
+// trustedLength is up to which size a body's announced length is allocated at once.
+const trustedLength = 256 << 10
+
+func unreadable(err error) *Error {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(large.Limit)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &Error{
+			Status: http.StatusRequestTimeout, Class: "request_timeout", Code: "request_timeout",
+			Message: "the request's body did not come in time (Caddy's servers option timeouts read_body)",
+		}
+	}
+	return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Code: "incomplete_body", Message: "the request's body ended early: " + err.Error()}
 }
 
 func tooLarge(limit int64) *Error {
@@ -155,6 +171,16 @@ func (c *Call) parse() *Error {
 			if c.Front == ChatCompletions && !m.IsArray(c.Body) {
 				fail = wrongType("messages", "a list of messages")
 			}
+		case "n":
+			if raw := m.Of(c.Body); !m.IsNull(c.Body) && (c.Front == ChatCompletions || c.Front == Completions) && !isCount(raw) {
+				fail = wrongType("n", "a whole number from 1")
+			}
+		case "stream_options":
+			if !m.IsNull(c.Body) && !m.IsObject(c.Body) {
+				fail = wrongType("stream_options", "an object")
+			} else if repeats(c.Body, m.Value, "include_usage") {
+				fail = repeated("stream_options.include_usage")
+			}
 		case "previous_response_id":
 			c.PreviousResponseID, fail = c.stringMember(m)
 		case "user":
@@ -170,7 +196,9 @@ func (c *Call) parse() *Error {
 		c.User = cloneText(v.Of(c.Body))
 	}
 	c.readMetadata(c.Object.Get("metadata"))
-	c.scanMessages()
+	if fail := c.scanMessages(); fail != nil {
+		return fail
+	}
 	c.fingerprint()
 	return nil
 }
@@ -187,6 +215,31 @@ func (c *Call) stringMember(m *jsonscan.Member) (string, *Error) {
 		return "", wrongType(m.Key, "valid text")
 	}
 	return strings.Clone(s), nil
+}
+
+// isCount reports whether raw is a whole number from 1 to 999.
+func isCount(raw []byte) bool {
+	for _, c := range raw {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(raw) <= 3 && raw[0] != '0'
+}
+
+// repeats reports whether an object has a member more than once.
+func repeats(doc []byte, v jsonscan.Value, name string) bool {
+	n := 0
+	for key := range jsonscan.MembersOf(doc, v) {
+		if string(key) == name {
+			n++
+		}
+	}
+	return n > 1
+}
+
+func repeated(param string) *Error {
+	return &Error{Status: http.StatusBadRequest, Class: "invalid_json", Code: "invalid_json", Param: param, Message: fmt.Sprintf("%q is there more than once; JSON leaves open which one counts", param)}
 }
 
 func wrongType(param, want string) *Error {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,16 +51,24 @@ func TestBadRequests(t *testing.T) {
 		body, want string
 		status     int
 	}{
-		"not JSON":         {`hello`, "not acceptable JSON", 400},
-		"two models":       {`{"model":"a","model":"b"}`, `member "model" repeated`, 400},
-		"depth bomb":       {`{"a":` + strings.Repeat("[", 400) + strings.Repeat("]", 400) + `}`, "nested deeper", 400},
-		"model a number":   {`{"model":5}`, `"model" must be a string`, 400},
-		"stream a string":  {`{"model":"a","stream":"yes"}`, `"stream" must be true or false`, 400},
-		"messages a text":  {`{"model":"a","messages":"hi"}`, `"messages" must be a list`, 400},
-		"too large":        {`{"model":"` + strings.Repeat("a", 1000) + `"}`, "larger than the limit of 1000 bytes", 413},
-		"lone surrogate":   {`{"model":"\ud800"}`, `"model" must be valid text`, 400},
-		"nothing":          {``, "empty document", 400},
-		"null model is no": {`{"model":null}`, "", 0},
+		"not JSON":          {`hello`, "not acceptable JSON", 400},
+		"two models":        {`{"model":"a","model":"b"}`, `member "model" repeated`, 400},
+		"depth bomb":        {`{"a":` + strings.Repeat("[", 400) + strings.Repeat("]", 400) + `}`, "nested deeper", 400},
+		"model a number":    {`{"model":5}`, `"model" must be a string`, 400},
+		"stream a string":   {`{"model":"a","stream":"yes"}`, `"stream" must be true or false`, 400},
+		"messages a text":   {`{"model":"a","messages":"hi"}`, `"messages" must be a list`, 400},
+		"too large":         {`{"model":"` + strings.Repeat("a", 1000) + `"}`, "larger than the limit of 1000 bytes", 413},
+		"messages of texts": {`{"model":"a","messages":["hi"]}`, `"messages" must be a list of objects`, 400},
+		"role a number":     {`{"model":"a","messages":[{"role":5}]}`, `"messages[].role" must be a string`, 400},
+		"two roles":         {`{"model":"a","messages":[{"role":"user","role":"system","content":"x"}]}`, `"messages[].role" is there more than once`, 400},
+		"two contents":      {`{"model":"a","messages":[{"role":"user","content":"a","content":"b"}]}`, `"messages[].content" is there more than once`, 400},
+		"n a text":          {`{"model":"a","n":"2","messages":[]}`, `"n" must be a whole number`, 400},
+		"n nothing":         {`{"model":"a","n":0,"messages":[]}`, `"n" must be a whole number`, 400},
+		"stream_options":    {`{"model":"a","stream_options":true,"messages":[]}`, `"stream_options" must be an object`, 400},
+		"usage asked twice": {`{"model":"a","stream_options":{"include_usage":true,"include_usage":false},"messages":[]}`, `"stream_options.include_usage" is there more than once`, 400},
+		"lone surrogate":    {`{"model":"\ud800"}`, `"model" must be valid text`, 400},
+		"nothing":           {``, "empty document", 400},
+		"null model is no":  {`{"model":null}`, "", 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +202,7 @@ func TestMessages(t *testing.T) {
 		"responses, text":  {"/v1/responses", `{"instructions":"i","input":"x"}`, []call.Role{call.System, call.User}, []string{"i", "x"}, false},
 		"responses, items": {"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"1"}]}`, []call.Role{call.User, call.Assistant, call.Tool}, []string{"x", "-", "-"}, true},
 		"completions":      {"/v1/completions", `{"prompt":"p"}`, []call.Role{call.User}, []string{"p"}, false},
-		"odd elements":     {"/v1/chat/completions", `{"messages":[1,"x",{"role":5,"content":{}},[]]}`, []call.Role{0, 0, 0, 0}, []string{"-", "-", "-", "-"}, false},
+		"odd elements":     {"/v1/chat/completions", `{"messages":[{"role":"narrator","content":{}},{"content":[1,"x"]},{}]}`, []call.Role{0, 0, 0}, []string{"-", "-", "-"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -269,5 +278,50 @@ func BenchmarkBegin(b *testing.B) {
 				call.FreeBuffer(c.Body)
 			}
 		})
+	}
+}
+
+// slowBody never ends: its last read runs into the server's deadline.
+type slowBody struct{ io.Reader }
+
+func (b slowBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		return n, os.ErrDeadlineExceeded
+	}
+	return n, nil
+}
+
+func TestUploadsThatFail(t *testing.T) {
+	for name, tt := range map[string]struct {
+		body   io.Reader
+		length int64
+		status int
+	}{
+		"too slow":               {slowBody{strings.NewReader(`{"model"`)}, 100, http.StatusRequestTimeout},
+		"too slow, no length":    {slowBody{strings.NewReader(`{"model"`)}, -1, http.StatusRequestTimeout},
+		"shorter than announced": {strings.NewReader(`{"model"`), 100, http.StatusBadRequest},
+		"limited elsewhere":      {http.MaxBytesReader(nil, io.NopCloser(strings.NewReader(strings.Repeat(" ", 1000))), 10), -1, http.StatusRequestEntityTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/v1/chat/completions", tt.body)
+			r.ContentLength = tt.length
+			if _, _, _, err := call.Begin(r, nil); err == nil || err.Status != tt.status {
+				t.Errorf("got %v, want %d", err, tt.status)
+			}
+		})
+	}
+}
+
+// Large bodies are read whole, though memory follows what has come.
+func TestLargeUploads(t *testing.T) {
+	body := `{"model":"a","x":"` + strings.Repeat("y", 3<<20) + `"}`
+	for _, length := range []int64{-1, int64(len(body))} {
+		r := httptest.NewRequest("POST", "/v1/chat/completions", strings.NewReader(body))
+		r.ContentLength = length
+		c, _, _, err := call.Begin(r, nil)
+		if err != nil || string(c.Body) != body {
+			t.Errorf("length %d: %v", length, err)
+		}
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// Overloaded is the error class of calls that are refused because there are too many.
+const Overloaded = "overloaded"
+
 // Error is an answer that the gateway itself gives to a client, in the
 // dialect that the client spoke.
 type Error struct {

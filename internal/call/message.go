@@ -39,11 +39,11 @@ type Message struct {
 	Text    jsonscan.Value // the string literal that is all the text there is: the content, or the one text part beside images
 }
 
-func (c *Call) scanMessages() {
+func (c *Call) scanMessages() (fail *Error) {
 	doc := c.Body
 	switch c.Front {
 	case ChatCompletions:
-		c.scanList(c.Object.Get("messages"))
+		fail = c.scanList("messages", c.Object.Get("messages"))
 	case Responses:
 		if v := c.Object.Get("instructions"); v.IsString(doc) {
 			c.Messages = append(c.Messages, Message{Role: System, Content: v, Text: v})
@@ -52,7 +52,7 @@ func (c *Call) scanMessages() {
 		if v.IsString(doc) {
 			c.Messages = append(c.Messages, Message{Role: User, Content: v, Text: v})
 		}
-		c.scanList(v)
+		fail = c.scanList("input", v)
 	case Completions:
 		if v := c.Object.Get("prompt"); v.IsString(doc) {
 			c.Messages = append(c.Messages, Message{Role: User, Content: v, Text: v})
@@ -65,25 +65,45 @@ func (c *Call) scanMessages() {
 			break
 		}
 	}
+	return fail
 }
 
-func (c *Call) scanList(list jsonscan.Value) {
+// scanList notes the messages of a list. The error is that of one which could
+// be read in two ways.
+func (c *Call) scanList(param string, list jsonscan.Value) (fail *Error) {
 	doc := c.Body
 	if c.Messages == nil && list.IsArray(doc) {
 		c.Messages = make([]Message, 0, 8)
 	}
 	var m Message
-	var kind []byte
+	var role, kind []byte
+	twice := func(name string) { fail = repeated(param + "[]." + name) }
 	jsonscan.Records(doc, list, func(key []byte, value jsonscan.Value) {
 		switch string(key) {
 		case "role":
-			m.Role = roleOf(value.Of(doc))
+			if role != nil {
+				twice("role")
+			}
+			if !value.IsString(doc) {
+				fail = wrongType(param+"[].role", "a string")
+			}
+			role = value.Of(doc)
+			m.Role = roleOf(role)
 		case "content":
+			if m.Content.Exists() {
+				twice("content")
+			}
 			m.Content = value
 		case "type":
+			if kind != nil {
+				twice("type")
+			}
 			kind = value.Of(doc)
 		}
 	}, func(v jsonscan.Value) {
+		if !v.IsObject(doc) {
+			fail = wrongType(param, "a list of objects")
+		}
 		m.Value = v
 		switch string(kind) {
 		case `"function_call"`, `"reasoning"`, `"custom_tool_call"`:
@@ -93,8 +113,9 @@ func (c *Call) scanList(list jsonscan.Value) {
 		}
 		m.Text = soleText(doc, m.Content)
 		c.Messages = append(c.Messages, m)
-		m, kind = Message{}, nil
+		m, role, kind = Message{}, nil, nil
 	})
+	return fail
 }
 
 func roleOf(raw []byte) Role {
