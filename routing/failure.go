@@ -121,7 +121,9 @@ func (p *plan) refused(w http.ResponseWriter, f *upstream.Fault, e *call.Error) 
 	if p.credential != "" {
 		rateLimits(h, f.Header)
 	}
-	h.Set("X-Should-Retry", "false")
+	if f.Status == http.StatusTooManyRequests || f.Status >= 500 {
+		h.Set("X-Should-Retry", "false")
+	}
 	h.Set("Content-Length", strconv.Itoa(len(f.Body)))
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(f.Body)

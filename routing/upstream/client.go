@@ -219,6 +219,8 @@ type Fault struct { //nolint:errname // the design's word: what is counted as a 
 	Header Fields // the provider's, of a StatusError
 	Body   []byte // the provider's, of a StatusError
 	Err    error
+
+	stale bool // of a connection that had been kept: no fault of the provider's
 }
 
 func (f *Fault) Error() string {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -124,6 +125,7 @@ func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
 // other reports whether there is another one.
 func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline time.Time, other func() bool) (*Answer, *Fault) {
 	c := t.Client
+	fresh := false // a connection that broke may have been kept too long, as may the others
 	for n := 1; ; n++ {
 		now := time.Now()
 		key := t.Request.Key
@@ -137,12 +139,15 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 			})
 			return nil, f
 		}
-		a, f := x.try(ctx, t, key, limits, now, deadline)
+		a, f := x.try(ctx, t, key, limits, now, deadline, fresh)
 		now = now.Add(x.Attempts[len(x.Attempts)-1].Duration)
-		c.health.note(t.Model, key, f, now)
+		if f == nil || !f.stale {
+			c.health.note(t.Model, key, f, now)
+		}
 		if f == nil {
 			return a, nil
 		}
+		fresh = f.Class == Connect
 		if t.Request.Amend != nil {
 			if r := t.Request.Amend(f); r != nil {
 				amended := *t
@@ -155,6 +160,9 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 		}
 		otherKey := t.Request.Key == "" && n < len(c.Keys) && c.health.spare(c.Keys, key, now)
 		d := f.decide(n, limits.Attempts, otherKey)
+		if f.stale && n == 1 {
+			d = again
+		}
 		if d == elsewhere && f.Class == StatusError && f.Status >= 500 && n < limits.Attempts && !other() {
 			d = again
 		}
@@ -171,8 +179,8 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 	}
 }
 
-func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits, now, deadline time.Time) (*Answer, *Fault) {
-	at := &attempt{target: t, key: key, limits: limits, deadline: deadline, started: now}
+func (x *Exchange) try(ctx context.Context, t *Target, key string, limits Limits, now, deadline time.Time, fresh bool) (*Answer, *Fault) {
+	at := &attempt{target: t, key: key, limits: limits, deadline: deadline, started: now, fresh: fresh}
 	ans, f := at.run(ctx)
 	record := call.Attempt{Provider: t.Client.Name, Model: t.Model, Variant: t.Variant, Started: at.started, Duration: time.Since(at.started)}
 	if at.resp != nil {
@@ -214,11 +222,11 @@ type attempt struct {
 	resp     *response
 	stop     func() bool // of the watch on the client's context
 	slot     bool
+	fresh    bool // no kept connection will do
 	ended    bool
 }
 
 func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
-	c := a.target.Client
 	if f := a.connect(ctx); f != nil {
 		return nil, f
 	}
@@ -236,7 +244,7 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	if err := a.cn.send(r, a.key); err != nil && isTimeout(err) {
 		return nil, a.timeout(late, err)
 	} else if err != nil && a.cn.reused {
-		return nil, fault(Connect, err)
+		return nil, a.broke(err)
 	} // otherwise an answer may be there all the same: a provider may refuse before it has read everything
 	resp, err := a.cn.receive()
 	switch {
@@ -246,15 +254,18 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	case errors.Is(err, errMalformed):
 		return nil, fault(BadResponse, err)
 	default:
-		return nil, fault(Connect, fmt.Errorf("%s closed the connection before it answered: %w", c.Name, err))
+		return nil, a.broke(err)
 	}
 	a.resp = resp
 	body, err := resp.decode()
 	if err != nil {
 		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: err}
 	}
-	if resp.status >= 300 || resp.status < 200 {
+	switch {
+	case resp.status >= 300:
 		return nil, a.refused(body)
+	case resp.status > http.StatusAccepted: // without content, or a part of it
+		return nil, &Fault{Class: BadResponse, Status: resp.status, Err: fmt.Errorf("HTTP status %d", resp.status)}
 	}
 	ans := &Answer{Target: a.target, Status: resp.status, attempt: a}
 	var f *Fault
@@ -270,6 +281,13 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	}
 	ans.Header = resp.fields
 	return ans, f
+}
+
+// broke is the fault of a connection that ended before an answer began.
+func (a *attempt) broke(err error) *Fault {
+	f := fault(Connect, fmt.Errorf("%s closed the connection before it answered: %w", a.target.Client.Name, err))
+	f.stale = a.cn.reused
+	return f
 }
 
 func (a *attempt) isStream() bool {
@@ -336,9 +354,10 @@ func (a *attempt) connect(ctx context.Context) *Fault {
 		}
 		a.slot = true
 	}
-	a.cn = c.take(a.started)
-	if a.cn != nil {
-		return nil
+	if !a.fresh {
+		if a.cn = c.take(a.started); a.cn != nil {
+			return nil
+		}
 	}
 	limit := min(a.limits.Connect, time.Until(a.deadline))
 	if limit <= 0 {
@@ -355,11 +374,17 @@ func (a *attempt) connect(ctx context.Context) *Fault {
 // until sets the deadline of the next reads and writes: limit from now (0:
 // none), and never later than the call's.
 func (a *attempt) until(limit time.Duration) {
-	d := a.deadline
 	if limit > 0 {
-		if t := time.Now().Add(limit); t.Before(d) {
-			d = t
-		}
+		a.untilTime(time.Now().Add(limit))
+	} else {
+		a.untilTime(a.deadline)
+	}
+}
+
+// untilTime sets the deadline of the next reads and writes, never later than the call's.
+func (a *attempt) untilTime(d time.Time) {
+	if a.deadline.Before(d) {
+		d = a.deadline
 	}
 	if !d.Equal(a.armed) {
 		a.armed = d
@@ -392,6 +417,9 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: err}
 	}
 	a.target.Client.mask(buf)
+	if n := len(byteOrderMark); bytes.HasPrefix(buf, byteOrderMark) {
+		buf = buf[:copy(buf, buf[n:])]
+	}
 	front := a.target.Request.Front
 	if answer.Whole(front, buf) {
 		if a.isStream() {
@@ -421,6 +449,9 @@ func (a *attempt) refused(body io.Reader) *Fault {
 		a.resp.keep = false
 	}
 	a.target.Client.mask(buf)
+	if a.target.Client.hidden(buf) {
+		buf = nil
+	}
 	return &Fault{Class: StatusError, Status: a.resp.status, Header: slices.Clone(a.resp.fields), Body: buf}
 }
 

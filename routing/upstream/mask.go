@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"strings"
 )
@@ -50,6 +51,29 @@ func (c *Client) mask(b []byte) {
 			rest = rest[i+len(s):]
 		}
 	}
+}
+
+// hidden reports whether the document has a secret behind JSON's escapes.
+func (c *Client) hidden(doc []byte) bool {
+	if len(c.secrets) == 0 || !bytes.Contains(doc, []byte(`\u`)) {
+		return false
+	}
+	var v any
+	if json.Unmarshal(doc, &v) != nil {
+		return true // not to be told
+	}
+	var plain bytes.Buffer
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		return true
+	}
+	for _, s := range c.secrets {
+		if bytes.Contains(plain.Bytes(), s) {
+			return true
+		}
+	}
+	return false
 }
 
 // Mask overwrites the client's keys in a text of the provider.

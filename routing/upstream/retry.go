@@ -45,12 +45,12 @@ func (f *Fault) decide(attempts, most int, otherKey bool) decision {
 			return again
 		}
 		return elsewhere
-	case f.Status == http.StatusTooManyRequests, f.Status == http.StatusInternalServerError, f.Status == http.StatusRequestTimeout, f.Status == http.StatusConflict:
+	case f.Status == http.StatusTooManyRequests, f.Status == http.StatusInternalServerError:
 		if otherKey && f.Status == http.StatusTooManyRequests || attempts < most {
 			return again
 		}
 		return elsewhere
-	case f.Status >= 500:
+	case f.Status >= 500, f.Status < 400: // a redirect is nobody's answer
 		return elsewhere
 	}
 	return giveUp
@@ -77,12 +77,12 @@ func (f *Fault) pause(n int, otherKey bool, now time.Time) time.Duration {
 
 // RetryAfter is how long the provider asks to wait; 0: it does not say.
 func (f *Fault) RetryAfter(now time.Time) time.Duration {
-	if ms, err := strconv.ParseFloat(f.Header.Get("Retry-After-Ms"), 64); err == nil && ms > 0 && ms < 1e9 {
-		return time.Duration(ms * float64(time.Millisecond))
+	if ms, err := strconv.ParseFloat(f.Header.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
+		return time.Duration(min(ms, 1e12) * float64(time.Millisecond))
 	}
 	v := f.Header.Get("Retry-After")
-	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 && s < 1e6 {
-		return time.Duration(s * float64(time.Second))
+	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 {
+		return time.Duration(min(s, 1e9) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(v); err == nil && at.After(now) {
 		return at.Sub(now)

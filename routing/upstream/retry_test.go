@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +37,8 @@ func TestRetries(t *testing.T) {
 		"429 with Retry-After":                     {answers: []int{429, 200}, header: "Retry-After: 1\r\n", ok: true, requests: 2, atLeast: 900 * time.Millisecond, atMost: 2 * time.Second},
 		"429 in milliseconds":                      {answers: []int{429, 200}, header: "retry-after-ms: 300\r\n", ok: true, requests: 2, atLeast: 280 * time.Millisecond, atMost: time.Second},
 		"429 that asks for more time than is left": {answers: []int{429}, header: "Retry-After: 60\r\n", ok: true, requests: 1, atMost: 200 * time.Millisecond},
+		"429 that asks for ages":                   {answers: []int{429}, header: "Retry-After: 99999999999999999999999\r\n", ok: true, requests: 1, atMost: 200 * time.Millisecond},
+		"409 is the caller's":                      {answers: []int{409}, requests: 1, atMost: 200 * time.Millisecond},
 		"429 for ever, no fallback":                {answers: []int{429}, alone: true, requests: 2, atMost: 2 * time.Second},
 		"400 is the caller's":                      {answers: []int{400}, requests: 1, atMost: 200 * time.Millisecond},
 		"401 goes to the fallback":                 {answers: []int{401}, ok: true, requests: 1, atMost: 200 * time.Millisecond},
@@ -265,4 +268,22 @@ func TestAmendedRequestIsTriedOnce(t *testing.T) {
 		t.Fatal(err, calls)
 	}
 	a.Close()
+}
+
+// A key behind JSON's escapes is a key all the same.
+func TestErrorsThatHideTheKey(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":{"message":"bad key ` + testKey + `"}}`:                                    `{"error":{"message":"bad key ********************"}}`,
+		`{"error":{"message":"bad key ` + strings.Replace(testKey, "-", `\u002d`, 1) + `"}}`: "",
+		`{"error":{"message":"\u00fcber"}}`:                                                  `{"error":{"message":"\u00fcber"}}`,
+	} {
+		s := serve(t, func(_ int, c net.Conn) {
+			fmt.Fprintf(c, "HTTP/1.1 400 X\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n%s", testKey, len(body), body)
+		})
+		_, x, err := do(t, s.target(t, false, upstream.Limits{}))
+		f, ok := errors.AsType[*upstream.Fault](err)
+		if !ok || string(f.Body) != want || strings.Contains(fmt.Sprintf("%+v %+v", x.Attempts, f.Header), testKey) {
+			t.Errorf("%s: got %q, %+v", body, f.Body, x.Attempts)
+		}
+	}
 }

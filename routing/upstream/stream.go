@@ -32,8 +32,9 @@ type Stream struct {
 	parsed int // buf[kept:parsed] is dropped, buf[parsed:] is not looked at yet
 	split  splitter
 	total  int64
-	begun  bool // what may be a byte order mark has been looked at
-	done   bool // the terminator has been seen
+	end    time.Time // of the wait behind the last finish reason
+	begun  bool      // what may be a byte order mark has been looked at
+	done   bool      // the terminator has been seen
 	err    error
 }
 
@@ -54,7 +55,7 @@ func (s *Stream) open() *Fault {
 			return fault(Cut, errors.New("the stream ended before its first content"))
 		}
 		if s.err == nil {
-			s.fill(time.Until(first))
+			s.fill(first)
 			continue
 		}
 		if errors.Is(s.err, io.EOF) {
@@ -77,6 +78,7 @@ func (s *Stream) open() *Fault {
 // it is valid until the next call. The error is io.EOF when the stream ended
 // as it should, else a *Fault.
 func (s *Stream) Next() ([]byte, error) {
+	deadline := time.Now().Add(s.a.limits.Idle)
 	for {
 		if s.out < s.kept {
 			run := s.buf[s.out:s.kept]
@@ -89,17 +91,31 @@ func (s *Stream) Next() ([]byte, error) {
 		if s.err != nil {
 			return s.ending()
 		}
-		limit := s.a.limits.Idle
-		switch {
-		case !s.events.Complete():
-		case s.events.Summary().Usage != nil:
-			limit = min(limit, afterUsage)
-		default:
-			limit = min(limit, afterFinish)
-		}
-		s.fill(limit)
+		s.fill(s.finishing(deadline))
+		before := s.parsed
 		s.parse()
+		if s.parsed != before { // an event that the client does not see
+			deadline = time.Now().Add(s.a.limits.Idle)
+		}
 	}
+}
+
+// finishing brings the deadline forward once every choice has its finish reason.
+func (s *Stream) finishing(deadline time.Time) time.Time {
+	if !s.events.Complete() {
+		return deadline
+	}
+	wait := afterFinish
+	if s.events.Summary().Usage != nil {
+		wait = afterUsage
+	}
+	if at := time.Now().Add(wait); s.end.IsZero() || at.Before(s.end) {
+		s.end = at
+	}
+	if s.end.Before(deadline) {
+		return s.end
+	}
+	return deadline
 }
 
 // ending turns the end of the input into the end of the stream.
@@ -133,24 +149,24 @@ func (s *Stream) Release() {
 	s.buf = nil
 }
 
-// fill reads once, for at most limit.
-func (s *Stream) fill(limit time.Duration) {
+// fill reads once, until the deadline.
+func (s *Stream) fill(deadline time.Time) {
 	if s.out == s.kept {
 		// All that is kept has been handed out: move the rest to the front.
 		n := copy(s.buf, s.buf[s.parsed:])
 		s.split.moved(s.parsed)
 		s.buf, s.out, s.kept, s.parsed = s.buf[:n], 0, 0, 0
 	}
+	if len(s.buf)-s.parsed > maxEvent {
+		s.err = errEventTooLarge
+		return
+	}
 	if len(s.buf) == cap(s.buf) {
-		if len(s.buf)-s.parsed >= maxEvent {
-			s.err = &Fault{Class: BadResponse, Err: fmt.Errorf("an event larger than %d bytes", maxEvent)}
-			return
-		}
 		grown := append(call.Buffer(2*cap(s.buf)), s.buf...)
 		call.FreeBuffer(s.buf)
 		s.buf = grown
 	}
-	s.a.until(max(limit, time.Nanosecond))
+	s.a.untilTime(deadline)
 	n, err := s.body.Read(s.buf[len(s.buf):cap(s.buf)])
 	from := max(s.parsed, len(s.buf)-s.a.target.Client.longest)
 	s.buf = s.buf[:len(s.buf)+n]
@@ -167,6 +183,8 @@ func (s *Stream) fill(limit time.Duration) {
 	}
 }
 
+var errEventTooLarge = &Fault{Class: BadResponse, Err: fmt.Errorf("an event larger than %d bytes", maxEvent)}
+
 // parse looks at every complete event in the buffer and keeps those that are
 // meant for the client. It reports whether one of them carried content.
 func (s *Stream) parse() (content bool) {
@@ -182,6 +200,10 @@ func (s *Stream) parse() (content bool) {
 	for !s.done {
 		end, data, ok := s.split.next(s.buf, s.parsed)
 		if !ok {
+			return content
+		}
+		if end-s.parsed > maxEvent {
+			s.err = errEventTooLarge
 			return content
 		}
 		event := s.buf[s.parsed:end]

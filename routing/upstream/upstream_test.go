@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -150,6 +151,12 @@ func TestWholeAnswers(t *testing.T) {
 		"bad chunk":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc", upstream.BadResponse},
 		"cut chunk":               {"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nabc", upstream.BadResponse},
 		"two lengths":             {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", upstream.BadResponse},
+		"status 600":              {"HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n", upstream.BadResponse},
+		"a part":                  {"HTTP/1.1 206 Part\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
+		"no content":              {"HTTP/1.1 204 None\r\n\r\n", upstream.BadResponse},
+		"odd header name":         {"HTTP/1.1 200 OK\r\nX(a): 1\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
+		"NUL in a header":         {"HTTP/1.1 200 OK\r\nX: a\x00b\r\nConnection: close\r\n\r\n" + okBody, upstream.BadResponse},
+		"byte order mark":         {answerOf("application/json", "\ufeff"+okBody), ""},
 		"status 099":              {"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n", upstream.BadResponse},
 		"not HTTP":                {"hello\r\n\r\n", upstream.BadResponse},
 		"endless header":          {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 80<<10) + "\r\n\r\n", upstream.BadResponse},
@@ -206,6 +213,46 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	if n := s.conns.Load(); n != 1 {
 		t.Errorf("%d connections for 20 requests", n)
+	}
+}
+
+// TestManyStaleConnections: a provider closes all that were kept, and the next
+// call is answered over its first new one.
+func TestManyStaleConnections(t *testing.T) {
+	s := serve(t, func(_ int, c net.Conn) {
+		time.Sleep(20 * time.Millisecond) // so that each call needs a connection of its own
+		plain(c, okBody)
+		c.Close()
+	})
+	target := s.target(t, false, upstream.Limits{Attempts: 1})
+	for range 5 {
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() {
+				a, _, err := do(t, target)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				a.Close()
+			})
+		}
+		calls.Wait()
+	}
+}
+
+func TestHeaderLinesOfAnyLength(t *testing.T) {
+	for _, n := range []int{8190, 8191, 8192, 8193, 16383, 16384} {
+		line := "X: " + strings.Repeat("x", n-len("X: "))
+		s := serve(t, func(_ int, c net.Conn) {
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n%s", line, len(okBody), okBody)
+		})
+		a, _, err := do(t, s.target(t, false, upstream.Limits{Total: time.Second}))
+		if err != nil {
+			t.Errorf("a line of %d bytes: %v", n, err)
+			continue
+		}
+		a.Close()
 	}
 }
 
@@ -269,8 +316,25 @@ func TestStreams(t *testing.T) {
 		"comments":                   {func(c net.Conn) { chunk(c, ": ping\n\n"+all); fmt.Fprint(c, "0\r\n\r\n") }, ": ping\n\n" + all, ""},
 		"cut by the end":             {func(c net.Conn) { chunk(c, role+word); fmt.Fprint(c, "0\r\n\r\n") }, role + word, upstream.Cut},
 		"cut by a closed connection": {func(c net.Conn) { chunk(c, role+word); c.Close() }, role + word, upstream.Cut},
-		"stalls":                     {func(c net.Conn) { chunk(c, role+word); time.Sleep(time.Second) }, role + word, upstream.Stall},
-		"error event":                {func(c net.Conn) { chunk(c, role+word); chunk(c, `data: {"error":{"message":"x"}}`+"\n\n") }, role + word, upstream.Cut},
+		"stalls byte by byte": {func(c net.Conn) {
+			chunk(c, role+word)
+			for range 60 {
+				chunk(c, "d")
+				time.Sleep(20 * time.Millisecond)
+			}
+		}, role + word, upstream.Stall},
+		"comments after the end": {func(c net.Conn) {
+			chunk(c, role+word+finish+usageEv)
+			for range 100 {
+				time.Sleep(20 * time.Millisecond)
+				if _, err := fmt.Fprint(c, "2\r\n:\n\r\n"); err != nil {
+					return
+				}
+			}
+		}, role + word + finish + doneMark, ""},
+		"the end, then a broken chunk": {func(c net.Conn) { fmt.Fprintf(c, "%x\r\n%s\r\nzz\r\n", len(all), all) }, all, ""},
+		"stalls":                       {func(c net.Conn) { chunk(c, role+word); time.Sleep(time.Second) }, role + word, upstream.Stall},
+		"error event":                  {func(c net.Conn) { chunk(c, role+word); chunk(c, `data: {"error":{"message":"x"}}`+"\n\n") }, role + word, upstream.Cut},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -377,6 +441,10 @@ func TestNothingIsCommittedBeforeContent(t *testing.T) {
 		class  upstream.Class
 	}{
 		"role, then silence":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); time.Sleep(time.Second) }, upstream.Limits{FirstToken: 100 * time.Millisecond}, upstream.FirstToken},
+		"only the terminator": {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+doneMark); fmt.Fprint(c, "0\r\n\r\n") }, upstream.Limits{}, upstream.Cut},
+		"a redirect": {func(c net.Conn) {
+			fmt.Fprint(c, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+		}, upstream.Limits{}, upstream.StatusError},
 		"role, then the end":  {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role); fmt.Fprint(c, "0\r\n\r\n") }, upstream.Limits{}, upstream.Cut},
 		"role, then an error": {func(c net.Conn) { fmt.Fprint(c, sseHead); chunk(c, role+"data: {\"error\":{}}\n\n") }, upstream.Limits{}, upstream.Cut},
 		"silence, no header":  {func(net.Conn) { time.Sleep(time.Second) }, upstream.Limits{FirstToken: 100 * time.Millisecond}, upstream.FirstToken},

@@ -9,9 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Field is one header field.
@@ -114,7 +115,7 @@ func (cn *conn) receive() (*response, error) {
 
 func (cn *conn) receiveOne() (*response, error) {
 	head := cn.head[:0]
-	for {
+	for begun := false; ; {
 		line, err := cn.br.ReadSlice('\n')
 		head = append(head, line...)
 		if len(head) > maxHead {
@@ -126,9 +127,10 @@ func (cn *conn) receiveOne() (*response, error) {
 			}
 			return nil, err
 		}
-		if err == nil && len(bytes.TrimRight(line, "\r\n")) == 0 {
+		if err == nil && !begun && len(bytes.TrimRight(line, "\r\n")) == 0 {
 			break
 		}
+		begun = err != nil // the rest of a line longer than the buffer is no line of its own
 	}
 	cn.head = head
 	cn.client.mask(head)
@@ -139,7 +141,7 @@ func (cn *conn) receiveOne() (*response, error) {
 		return nil, fmt.Errorf("%w: status line %.40q", errMalformed, line)
 	}
 	status, err := strconv.Atoi(after[:3])
-	if err != nil || status < 100 || len(after) > 3 && after[3] != ' ' {
+	if err != nil || status < 100 || status > 599 || len(after) > 3 && after[3] != ' ' {
 		return nil, fmt.Errorf("%w: status line %.40q", errMalformed, line)
 	}
 	r := &response{status: status, length: -1, keep: version == "HTTP/1.1", cn: cn, fields: cn.fields[:0]}
@@ -150,10 +152,11 @@ func (cn *conn) receiveOne() (*response, error) {
 			break
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || name == "" || strings.ContainsAny(name, " \t") {
+		value = strings.Trim(value, " \t")
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			return nil, fmt.Errorf("%w: header line %.40q", errMalformed, line)
 		}
-		r.fields = append(r.fields, Field{name, strings.Trim(value, " \t")})
+		r.fields = append(r.fields, Field{name, value})
 	}
 	cn.fields = r.fields
 	return r, r.frame()
@@ -185,7 +188,7 @@ func (r *response) frame() error {
 		r.body, r.length, r.done = http.NoBody, 0, true
 	case r.chunks:
 		r.length = -1
-		r.body = httputil.NewChunkedReader(r.cn.br)
+		r.body = &chunkedReader{br: r.cn.br}
 	case r.length >= 0:
 		r.body = io.LimitReader(r.cn.br, r.length)
 		r.done = r.length == 0
