@@ -318,8 +318,27 @@ func (b *body) unaskUsage() {
 	b.edit.Set("stream_options", own.Of(b.call.Body))
 }
 
-// choices is the n in force.
+// choices is how many answers are asked for: n of each prompt.
 func (b *body) choices() int {
+	return b.repetitions() * max(b.prompts(), 1)
+}
+
+// prompts counts those of a call of the completions API: a list of numbers is one, in tokens.
+func (b *body) prompts() (n int) {
+	if b.call.Front != call.Completions {
+		return 1
+	}
+	for v := range jsonscan.Elements(b.call.Body, b.call.Object.Get("prompt")) {
+		if !v.IsString(b.call.Body) && !v.IsArray(b.call.Body) {
+			return 1
+		}
+		n++
+	}
+	return n
+}
+
+// repetitions is the n in force.
+func (b *body) repetitions() int {
 	n := 0
 	for _, c := range b.get("n") {
 		if c < '0' || c > '9' || n > 1000 {

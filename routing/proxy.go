@@ -91,7 +91,7 @@ func (h *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		}
 		c.Provider, c.Assignment = h.Provider, call.Direct
 		c.SetIDs(w.Header())
-		h.passthrough.ServeHTTP(w, r)
+		h.servePassthrough(w, r)
 		return nil
 	}
 	p, ok := c.Plan.(*plan)

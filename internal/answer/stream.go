@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
@@ -28,7 +29,7 @@ func AppendStream(dst []byte, front call.Front, doc []byte) []byte {
 // Whole reports whether doc is a whole answer of the front, as far as a client
 // relies on it: well-formed, no error, and with the member that holds what was asked for.
 func Whole(front call.Front, doc []byte) bool {
-	if !jsonscan.Valid(doc, maxDepth) {
+	if !jsonscan.Valid(doc, maxDepth) || !utf8.Valid(doc) {
 		return false
 	}
 	want := "choices"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -19,6 +20,9 @@ import (
 
 // DefaultMaxBody is the largest request body that is read unless configured: 32 MiB.
 const DefaultMaxBody = 32 << 20
+
+// maxModel bounds a model's name: it is sent back in a header.
+const maxModel = 512
 
 // maxDepth bounds how deep a request's JSON may nest.
 const maxDepth = 128
@@ -137,7 +141,7 @@ func unreadable(err error) *Error {
 			Message: "the request's body did not come in time (Caddy's servers option timeouts read_body)",
 		}
 	}
-	return &Error{Status: http.StatusBadRequest, Class: "client_disconnected", Code: "incomplete_body", Message: "the request's body ended early: " + err.Error()}
+	return &Error{Status: http.StatusBadRequest, Class: Disconnected, Code: "incomplete_body", Message: "the request's body ended before it was complete"}
 }
 
 func tooLarge(limit int64) *Error {
@@ -148,6 +152,9 @@ func tooLarge(limit int64) *Error {
 }
 
 func (c *Call) parse() *Error {
+	if !utf8.Valid(c.Body) {
+		return &Error{Status: http.StatusBadRequest, Class: "invalid_json", Code: "invalid_json", Message: "the request's body is not valid UTF-8, which JSON has to be"}
+	}
 	o, err := jsonscan.Parse(c.Body, maxDepth, make([]jsonscan.Member, 0, 12))
 	if err != nil {
 		return &Error{Status: http.StatusBadRequest, Class: "invalid_json", Code: "invalid_json", Message: "the request's body is not acceptable JSON: " + err.Error()}
@@ -158,7 +165,9 @@ func (c *Call) parse() *Error {
 		var fail *Error
 		switch m.Key {
 		case "model":
-			c.RequestedModel, fail = c.stringMember(m)
+			if c.RequestedModel, fail = c.stringMember(m); len(c.RequestedModel) > maxModel {
+				c.RequestedModel, fail = "", wrongType("model", fmt.Sprintf("a name of at most %d bytes", maxModel))
+			}
 		case "stream":
 			switch raw := m.Of(c.Body); string(raw) {
 			case "true":
@@ -180,6 +189,8 @@ func (c *Call) parse() *Error {
 				fail = wrongType("stream_options", "an object")
 			} else if repeats(c.Body, m.Value, "include_usage") {
 				fail = repeated("stream_options.include_usage")
+			} else if v := jsonscan.Lookup(c.Body, m.Value, "include_usage"); v.Exists() && !isSwitch(v.Of(c.Body)) {
+				fail = wrongType("stream_options.include_usage", "true or false")
 			}
 		case "previous_response_id":
 			c.PreviousResponseID, fail = c.stringMember(m)
@@ -215,6 +226,14 @@ func (c *Call) stringMember(m *jsonscan.Member) (string, *Error) {
 		return "", wrongType(m.Key, "valid text")
 	}
 	return strings.Clone(s), nil
+}
+
+func isSwitch(raw []byte) bool {
+	switch string(raw) {
+	case "true", "false", "null":
+		return true
+	}
+	return false
 }
 
 // isCount reports whether raw is a whole number from 1 to 999.

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// Disconnected is the error class of calls whose client left before all of the request had come.
+const Disconnected = "client_disconnected"
+
 // Overloaded is the error class of calls that are refused because there are too many.
 const Overloaded = "overloaded"
 
@@ -69,6 +72,9 @@ func (e *Error) Body(requestID string) []byte {
 // not be used once an answer has begun.
 func (c *Call) Fail(w http.ResponseWriter, e *Error) {
 	c.Status, c.ErrorClass, c.Message = StatusError, e.Class, e.Message
+	if e.Class == Disconnected {
+		c.Status = StatusCancelled
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	c.SetIDs(h)

@@ -94,7 +94,7 @@ func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 	}
 	bit := uint64(1) << (index & 63)
 	e.seen |= bit
-	if finish.IsString(doc) {
+	if finish.IsString(doc) && finish.End-finish.Start > len(`""`) {
 		e.finished |= bit
 		if e.summary.Finish == "" {
 			e.summary.Finish = text(doc, finish)

@@ -150,7 +150,9 @@ func (c *Client) Close() {
 	}
 }
 
-// take returns an idle connection that is still open, or nil.
+// take returns an idle connection that is still open, or nil. One on which
+// something has come that nobody asked for is not used: it would be taken for
+// the next call's answer.
 func (c *Client) take(now time.Time) *conn {
 	for {
 		c.mu.Lock()
@@ -163,7 +165,7 @@ func (c *Client) take(now time.Time) *conn {
 		c.idle[n-1] = nil
 		c.idle = c.idle[:n-1]
 		c.mu.Unlock()
-		if age := now.Sub(cn.since); age < idleTimeout && (age < 5*time.Millisecond || cn.quiet()) {
+		if now.Sub(cn.since) < idleTimeout && cn.quiet() {
 			cn.reused = true
 			return cn
 		}

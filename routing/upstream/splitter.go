@@ -7,51 +7,67 @@ import "bytes"
 // CR; a CR at the end of the buffer is not looked at before it is known what
 // follows. However the bytes are split, the events are the same.
 type splitter struct {
-	line int    // where the search for the end of the current line goes on
-	data []byte // of an event with several data lines
+	begun  bool // the event has
+	at     int  // where the current line begins
+	search int  // from where its end is looked for
+	lines  int  // data lines of the event so far
+	first  int  // the data of the first one: buf[first:end]
+	end    int
+	joined []byte // all of them, when there are several
+	failed bool   // the event's name is error
 }
 
 // moved says that the first n bytes of the buffer are gone.
-func (s *splitter) moved(n int) { s.line = max(s.line-n, 0) }
+func (s *splitter) moved(n int) {
+	s.at, s.search, s.first, s.end = s.at-n, s.search-n, s.first-n, s.end-n
+}
 
 // next finds the first complete event in buf[from:]: where it ends, blank
-// line included, and its data (the fields of that name, joined by LF).
+// line included, and its data (the fields of that name, joined by LF). No
+// byte is looked at twice, however the event comes.
 func (s *splitter) next(buf []byte, from int) (end int, data []byte, ok bool) {
-	at, lines := from, 0
+	if !s.begun {
+		*s = splitter{begun: true, at: from, search: from, joined: s.joined[:0]}
+	}
 	for {
-		eol, after := endOfLine(buf, max(at, s.line))
+		eol, after := endOfLine(buf, s.search)
 		if eol < 0 {
-			s.line = 0
-			if at == from { // the event's first line: large events are one long line
-				s.line = after
-			}
+			s.search = after
 			return 0, nil, false
 		}
-		line := buf[at:eol]
-		at = after
+		line := buf[s.at:eol]
+		s.at, s.search = after, after
 		if len(line) == 0 {
-			s.line = 0
-			return at, data, true
+			s.begun = false
+			switch s.lines {
+			case 0:
+			case 1:
+				data = buf[s.first:s.end]
+			default:
+				data = s.joined
+			}
+			return after, data, true
 		}
 		value, is := bytes.CutPrefix(line, dataField)
 		if !is {
+			if name, is := bytes.CutPrefix(line, nameField); is {
+				s.failed = string(bytes.TrimPrefix(name, space)) == "error"
+			}
 			continue
 		}
 		value = bytes.TrimPrefix(value, space)
-		switch lines++; lines {
+		switch s.lines++; s.lines {
 		case 1:
-			data = value
+			s.first, s.end = eol-len(value), eol
+			continue
 		case 2:
-			s.data = append(append(append(s.data[:0], data...), '\n'), value...)
-			data = s.data
-		default:
-			s.data = append(append(s.data, '\n'), value...)
-			data = s.data
+			s.joined = append(s.joined[:0], buf[s.first:s.end]...)
 		}
+		s.joined = append(append(s.joined, '\n'), value...)
 	}
 }
 
-var dataField, space = []byte("data:"), []byte(" ")
+var dataField, nameField, space = []byte("data:"), []byte("event:"), []byte(" ")
 
 // endOfLine returns where the line that contains from ends and where the next
 // one begins; eol is -1 when it is not complete, and after is then from where

@@ -62,6 +62,20 @@ func TestSplitter(t *testing.T) {
 	}
 }
 
+// An event of many lines costs as much however it comes.
+func BenchmarkSplitterManyLines(b *testing.B) {
+	event := []byte(strings.Repeat("data:\n", 150_000) + "\n")
+	for b.Loop() {
+		var s splitter
+		for n := 256; n < len(event); n += 256 {
+			s.next(event[:n], 0)
+		}
+		if end, data, ok := s.next(event, 0); !ok || end != len(event) || len(data) != 149_999 {
+			b.Fatal(end, len(data), ok)
+		}
+	}
+}
+
 // Any split gives the same events, and they are those of another
 // implementation of the standard.
 func FuzzSplitter(f *testing.F) {

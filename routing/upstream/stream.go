@@ -209,6 +209,9 @@ func (s *Stream) parse() (content bool) {
 		event := s.buf[s.parsed:end]
 		s.parsed = end
 		verdict := s.events.Event(data)
+		if s.split.failed && len(data) > 0 {
+			verdict = dialect.Failed
+		}
 		switch verdict {
 		case dialect.Drop:
 			continue

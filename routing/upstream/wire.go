@@ -183,6 +183,9 @@ func (r *response) frame() error {
 			}
 		}
 	}
+	if r.chunks && r.length >= 0 {
+		r.keep = false // RFC 9112, 6.1
+	}
 	switch {
 	case r.status < 200 || r.status == http.StatusNoContent || r.status == http.StatusNotModified:
 		r.body, r.length, r.done = http.NoBody, 0, true
