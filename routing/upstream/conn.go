@@ -23,7 +23,8 @@ type conn struct {
 	since  time.Time
 	reused bool
 	fields Fields // those of the last response, reused
-	head   []byte // the last response's status line and header, reused
+	head   []byte // the last request's line and header, reused
+	answer []byte // the last response's status line and header, reused
 }
 
 // readBuffer is the size of a connection's read buffer: what a live stream

@@ -224,6 +224,7 @@ type attempt struct {
 	slot     bool
 	fresh    bool // no kept connection will do
 	ended    bool
+	sending  chan struct{} // closed when a large request has been sent
 }
 
 func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
@@ -241,7 +242,9 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 		header, late = a.limits.FirstToken, FirstToken
 	}
 	a.until(header)
-	if err := a.cn.send(r, a.key); err != nil && isTimeout(err) {
+	if len(r.Body) > sentAside {
+		a.sendAside()
+	} else if err := a.cn.send(r, a.key); err != nil && isTimeout(err) {
 		return nil, a.timeout(late, err)
 	} else if err != nil && a.cn.reused {
 		return nil, a.broke(err)
@@ -274,6 +277,8 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 		ans.Body, f = a.whole(body)
 	case !a.isStream():
 		body, f = a.convert(body, late)
+	case resp.fields.Get("Content-Type")[0] != 't': // in capitals
+		a.setContentType("text/event-stream")
 	}
 	if r.Stream && f == nil {
 		ans.Stream = newStream(a, body)
@@ -281,6 +286,20 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	}
 	ans.Header = resp.fields
 	return ans, f
+}
+
+// sentAside is from which size on a body is sent while the answer is waited
+// for: a provider that refuses it may not read it to its end.
+const sentAside = 256 << 10
+
+// sendAside sends the request from a goroutine, which end waits for.
+func (a *attempt) sendAside() {
+	sending, cn := make(chan struct{}), a.cn
+	a.sending = sending
+	go func() {
+		defer close(sending)
+		_ = cn.send(&a.target.Request, a.key) // an error shows when the answer is read
+	}()
 }
 
 // broke is the fault of a connection that ended before an answer began.
@@ -435,7 +454,7 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 		call.FreeBuffer(buf)
 		return joined, nil
 	case of.Events > 0:
-		return nil, a.notAnAnswer("a stream that is not complete")
+		return nil, fault(Cut, errors.New("the answer is a stream that is not complete"))
 	case jsonscan.Valid(buf, 512):
 		return nil, a.notAnAnswer("JSON, but not what was asked for")
 	}
@@ -495,6 +514,14 @@ func (a *attempt) end() {
 	}
 	if a.cn == nil {
 		return
+	}
+	if a.sending != nil {
+		select {
+		case <-a.sending:
+		default: // the answer did not wait for all of it
+			a.cn.close()
+			<-a.sending
+		}
 	}
 	inTime := a.stop == nil || a.stop()
 	switch {

@@ -178,8 +178,11 @@ func (s *Stream) fill(deadline time.Time) {
 	if err != nil && (n == 0 || !errors.Is(err, io.EOF)) {
 		s.err = err
 	}
-	if errors.Is(s.err, io.EOF) && len(s.buf) > s.parsed {
-		s.buf = append(s.buf, "\n\n"...) // the last event may lack its blank line
+	if errors.Is(s.err, io.EOF) && len(s.buf) > s.parsed { // the last event may lack its blank line
+		if s.buf[len(s.buf)-1] != '\n' {
+			s.buf = append(s.buf, '\n')
+		}
+		s.buf = append(s.buf, '\n')
 	}
 }
 

@@ -169,8 +169,8 @@ func TestWholeAnswers(t *testing.T) {
 		"another kind of answer":  {answerOf("application/json", `{"data":[]}`), upstream.BadResponse},
 		"two documents":           {answerOf("application/json", okBody+okBody), upstream.BadResponse},
 		"cut JSON, right length":  {answerOf("application/json", okBody[:40]+"}"), upstream.BadResponse},
-		"a stream, cut":           {answerOf("text/event-stream", role+word), upstream.BadResponse},
-		"a stream, failed":        {answerOf("text/event-stream", role+word+finish+`data: {"error":{"message":"x"}}`+"\n\n"), upstream.BadResponse},
+		"a stream, cut":           {answerOf("text/event-stream", role+word), upstream.Cut},
+		"a stream, failed":        {answerOf("text/event-stream", role+word+finish+`data: {"error":{"message":"x"}}`+"\n\n"), upstream.Cut},
 		"redirect":                {"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", upstream.StatusError},
 		"nothing":                 {"", upstream.Connect},
 	}
@@ -532,6 +532,34 @@ func TestClientGoneCancelsTheProvider(t *testing.T) {
 		t.Error("the provider was not told within a second")
 	}
 	a.Close()
+}
+
+// TestAnswersThatDoNotWait: a provider refuses a large request without reading it.
+func TestAnswersThatDoNotWait(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	defer func() { close(done); l.Close() }()
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "HTTP/1.1 413 Too large\r\nContent-Length: 2\r\n\r\n{}")
+			go func() { <-done; c.Close() }()
+		}
+	}()
+	s := &rawServer{Listener: l}
+	target := s.target(t, false, upstream.Limits{Header: 5 * time.Second})
+	target.Request.Body = []byte(`{"x":"` + strings.Repeat("a", 20<<20) + `"}`)
+	start := time.Now()
+	_, _, err = do(t, target)
+	if f, ok := errors.AsType[*upstream.Fault](err); !ok || f.Status != 413 || time.Since(start) > 3*time.Second {
+		t.Errorf("got %v after %s", err, time.Since(start))
+	}
 }
 
 func TestLargeBodies(t *testing.T) {

@@ -114,7 +114,7 @@ func (cn *conn) receive() (*response, error) {
 }
 
 func (cn *conn) receiveOne() (*response, error) {
-	head := cn.head[:0]
+	head := cn.answer[:0]
 	for begun := false; ; {
 		line, err := cn.br.ReadSlice('\n')
 		head = append(head, line...)
@@ -132,7 +132,7 @@ func (cn *conn) receiveOne() (*response, error) {
 		}
 		begun = err != nil // the rest of a line longer than the buffer is no line of its own
 	}
-	cn.head = head
+	cn.answer = head
 	cn.client.mask(head)
 	text := string(head)
 	line, rest, _ := strings.Cut(text, "\n")
