@@ -329,6 +329,9 @@ func (f *readFile) call(seq int64) (row, error) {
 		return row{seq: seq}, fmt.Errorf("%w: checksum of the row", errDamaged)
 	}
 	s, ok := f.series[uint32(w.seriesID)]
+	if !ok && f.loadSeries() == nil { // the row may have come after the last look
+		s, ok = f.series[uint32(w.seriesID)]
+	}
 	if !ok {
 		return row{seq: seq}, fmt.Errorf("%w: the series of the row", errDamaged)
 	}
