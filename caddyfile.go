@@ -16,14 +16,15 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/simulator"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
 // directives are the handlers in the order in which a request passes them. The
-// shorthand comes last: a handler beside it, such as llm_trace metadata, is before its own.
-var directives = []string{"llm_trace", "llm_prompt", "llm_router", "llm_proxy", "llm"}
+// shorthand comes behind them: a handler beside it, such as llm_trace metadata, is before its own.
+var directives = []string{"llm_trace", "llm_prompt", "llm_router", "llm_proxy", "llm", "llm_simulator"}
 
 func registerCaddyfile() {
 	httpcaddyfile.RegisterGlobalOption("llm", parseGlobal)
@@ -32,6 +33,7 @@ func registerCaddyfile() {
 	httpcaddyfile.RegisterHandlerDirective("llm_prompt", parsePrompt)
 	httpcaddyfile.RegisterHandlerDirective("llm_router", parseRouter)
 	httpcaddyfile.RegisterHandlerDirective("llm_proxy", parseProxy)
+	httpcaddyfile.RegisterHandlerDirective("llm_simulator", simulator.ParseCaddyfile)
 	for _, name := range directives {
 		httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "reverse_proxy")
 	}
