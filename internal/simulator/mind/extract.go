@@ -1,6 +1,7 @@
 package mind
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -217,10 +218,8 @@ func properName(words, behind []string) (string, bool) {
 		i--
 		if from > 0 {
 			before := strings.ToLower(trimWord(words[from-1]))
-			for _, b := range behind {
-				if before == b {
-					return name, true
-				}
+			if slices.Contains(behind, before) {
+				return name, true
 			}
 		}
 		if found == "" && !begins(from) {

@@ -1,6 +1,7 @@
 package mind
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -151,19 +152,19 @@ func item(s string, inside bool) (name string, first, last bool) {
 	if len(words) > 60 {
 		return "", false, false
 	}
-	for i := len(words) - 1; i >= 0; i-- {
-		w := strings.ToLower(strings.Trim(words[i], "\"'`*(["))
-		if strings.HasSuffix(words[i], ":") || itemBegins[w] && (!inside || i+1 < len(words) && i > 0) {
+	for i, word := range slices.Backward(words) {
+		w := strings.ToLower(strings.Trim(word, "\"'`*(["))
+		if strings.HasSuffix(word, ":") || itemBegins[w] && (!inside || i+1 < len(words) && i > 0) {
 			words, first = words[i+1:], true
 			break
 		}
 	}
 	for i, w := range words {
-		w = strings.ToLower(w)
 		if before, _, closed := strings.Cut(w, ")"); closed && before != "" { // the rest is behind the list
-			words[i], words, last = words[i][:len(before)], words[:i+1], true
+			words[i], words, last = before, words[:i+1], true
 			break
 		}
+		w = strings.ToLower(w)
 		if i > 0 && (itemEnds[w] || itemEnds[strings.Trim(w, ",;:")]) || strings.HasPrefix(w, "(") && i > 0 {
 			words, last = words[:i], true
 			break
@@ -347,7 +348,7 @@ func (p *Prompt) define() {
 				p.example(quoted, p.Labels[i].Name)
 			}
 		}
-		if contentWords(rest) > 1 && !strings.Contains(p.Labels[i].Definition, rest) {
+		if contentWords(rest) > 1 && len(p.Labels[i].Definition) < maxExample && !strings.Contains(p.Labels[i].Definition, rest) {
 			p.Labels[i].Definition = strings.TrimSpace(p.Labels[i].Definition + " " + rest)
 		}
 	}

@@ -42,6 +42,7 @@ type Request struct {
 
 // Answer answers a request.
 func (m Mind) Answer(r Request) string {
+	r.Messages = recent(r.Messages)
 	if len(r.Schema) > 0 {
 		return m.Arguments(r, r.Schema)
 	}
@@ -61,6 +62,7 @@ func (m Mind) Answer(r Request) string {
 // Arguments answers a request with a value of a JSON schema, such as the
 // arguments of a tool call.
 func (m Mind) Arguments(r Request, schema []byte) string {
+	r.Messages = recent(r.Messages)
 	return m.think(r).fill(schema)
 }
 
@@ -157,5 +159,32 @@ func clip(s string) string {
 	return s[:head] + "\n" + s[tail:]
 }
 
-// maxRead is how much is read of a message's beginning, and of its end.
-const maxRead = 16 << 10
+// shorten cuts a text at n bytes.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// recent leaves out what is longest ago of a very long conversation, but for its first message.
+func recent(messages []Message) []Message {
+	total, from := 0, len(messages)
+	for from > 0 && len(messages)-from < maxMessages && total < maxConversation {
+		from--
+		total += min(len(messages[from].Text), 2*maxRead)
+	}
+	if from == 0 {
+		return messages
+	}
+	return append([]Message{messages[0]}, messages[from:]...)
+}
+
+const (
+	maxRead         = 16 << 10 // bytes of a message's beginning, and of its end
+	maxConversation = 256 << 10
+	maxMessages     = 256
+)

@@ -317,6 +317,8 @@ func BenchmarkAnswer(b *testing.B) {
 	for name, prompt := range map[string]string{
 		"plain": plain, "shown": shown, "1MB text": strings.ReplaceAll(plain, "{{text}}", strings.Repeat("It was okay, nothing special. ", 35000)),
 		"1MB line": strings.Repeat("a,", 1<<19), "1MB lines": strings.Repeat("- a: b or c\n", 1<<20/12),
+		"1MB colons": "Text: " + strings.Repeat(":", 1<<20), "1MB quotes": strings.Repeat("a or \"b\" -> c\n", 1<<20/14), "1MB headings": strings.Repeat("Text: It was okay.\nAnswer: neutral\n\n", 1<<20/36),
+		"1MB definitions": "Answer with one of: a1, b1, c1\n" + strings.Repeat("Use a1 when it is something unusual\n", 1<<20/36), "1MB tags": strings.Repeat("<text>\n", 1<<20/7),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

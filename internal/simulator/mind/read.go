@@ -1,6 +1,7 @@
 package mind
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ const (
 	maxExamples = 64
 	maxLabels   = 64
 	maxFields   = 32
+	maxExample  = 2 << 10 // bytes of its text that are read, and of its answer
 )
 
 // Read finds the parts of a prompt. It never fails: what it cannot make out is
@@ -94,7 +96,7 @@ func answered(messages []Message, i int) bool {
 func (p *Prompt) example(text, answer string) {
 	text, answer = strings.TrimSpace(text), strings.TrimSpace(answer)
 	if len(p.Examples) < maxExamples && text != "" && answer != "" {
-		p.Examples = append(p.Examples, Example{unquote(text), unquote(answer)})
+		p.Examples = append(p.Examples, Example{unquote(shorten(text, maxExample)), unquote(shorten(answer, maxExample))})
 	}
 }
 
@@ -244,8 +246,8 @@ func pending(done parts, current part, body string) bool {
 	if current.kind == input {
 		return strings.TrimSpace(body) != ""
 	}
-	for i := len(done) - 1; i >= 0; i-- {
-		switch done[i].kind {
+	for _, p := range slices.Backward(done) {
+		switch p.kind {
 		case input:
 			return true
 		case answer:
@@ -331,12 +333,12 @@ func tagged(line string) (k kind, name, rest string, ok bool) {
 
 // answerInLine finds the answer behind an example's text in the same line.
 func answerInLine(line string) (text, label string, ok bool) {
-	for i := len(line) - 1; i > 0; i-- {
+	for i := len(line) - 1; i > 0 && len(line)-i < 60; i-- {
 		if line[i] != ':' {
 			continue
 		}
 		j := strings.LastIndexAny(line[:i], " \t|,;.")
-		if j > 0 && answerNames[strings.ToLower(line[j+1:i])] && len(line)-i < 60 {
+		if j > 0 && answerNames[strings.ToLower(line[j+1:i])] {
 			label = strings.TrimSpace(line[i+1:])
 			return strings.TrimRight(line[:j], " \t|,;"), label, label != ""
 		}

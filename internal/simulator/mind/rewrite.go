@@ -221,8 +221,8 @@ func insert(prompt string, lines []string) string {
 	} else if head, tail, ok := strings.Cut(prompt, "Rules:\n"); ok {
 		return head + "Rules:\n" + rules + "\n" + tail
 	}
-	if i := strings.Index(prompt, "{{"); i >= 0 {
-		if at := strings.LastIndexByte(prompt[:i], '\n') + 1; at > 0 {
+	if before, _, ok := strings.Cut(prompt, "{{"); ok {
+		if at := strings.LastIndexByte(before, '\n') + 1; at > 0 {
 			return prompt[:at] + rules + "\n\n" + prompt[at:]
 		}
 	}

@@ -70,10 +70,8 @@ func rulesIn(instructions string) Rules {
 	for s := text; s != ""; {
 		var clause string
 		clause, s = sentence(s)
-		if len(clause) < 4 {
-			if strings.TrimSpace(clause) == "" {
-				continue
-			}
+		if strings.TrimSpace(clause) == "" {
+			continue
 		}
 		r.Only.find(clause, saysOnly)
 		r.NoExplain.find(clause, saysNoExplain)
@@ -94,11 +92,11 @@ func rulesIn(instructions string) Rules {
 // find counts a rule once in each sentence that says it, or denies it.
 func (r *Rule) find(sentence string, ways []string) {
 	for _, way := range ways {
-		i := strings.Index(sentence, way)
-		if i < 0 {
+		before, _, ok := strings.Cut(sentence, way)
+		if !ok {
 			continue
 		}
-		if denied(sentence[:i]) {
+		if denied(before) {
 			r.Against++
 		} else {
 			r.For++
