@@ -28,7 +28,7 @@ func (h *Handler) chat(w http.ResponseWriter, r *http.Request, body []byte) erro
 		return err
 	}
 	c := &chatAnswer{query: q, pace: p, replies: m.think(q), usage: in.StreamOptions.IncludeUsage}
-	c.head = object{"id": id("chatcmpl"), "object": "chat.completion", "created": time.Now().Unix(), "model": m.id, "system_fingerprint": "fp_simulator"}
+	c.head = object{"id": id("chatcmpl-"), "object": "chat.completion", "created": time.Now().Unix(), "model": m.id, "system_fingerprint": "fp_simulator"}
 	if in.Stream {
 		return c.stream(w)
 	}
@@ -50,7 +50,7 @@ func (c *chatAnswer) whole(w http.ResponseWriter) error {
 		message := object{"role": "assistant", "content": r.text(), "refusal": nil}
 		if r.tool != "" {
 			message["content"] = nil
-			message["tool_calls"] = []object{{"id": id("call"), "type": "function", "function": object{"name": r.tool, "arguments": r.text()}}}
+			message["tool_calls"] = []object{{"id": id("call_"), "type": "function", "function": object{"name": r.tool, "arguments": r.text()}}}
 		}
 		choices[i] = object{"index": i, "message": message, "logprobs": nil, "finish_reason": r.finish}
 	}
@@ -77,7 +77,7 @@ func (c *chatAnswer) stream(w http.ResponseWriter) error {
 	for i := range c.replies {
 		first := object{"role": "assistant", "content": "", "refusal": nil}
 		if name := c.replies[i].tool; name != "" {
-			first = object{"role": "assistant", "content": nil, "tool_calls": []object{{"index": 0, "id": id("call"), "type": "function", "function": object{"name": name, "arguments": ""}}}}
+			first = object{"role": "assistant", "content": nil, "tool_calls": []object{{"index": 0, "id": id("call_"), "type": "function", "function": object{"name": name, "arguments": ""}}}}
 		}
 		if err := send(i, first, nil); err != nil {
 			return err

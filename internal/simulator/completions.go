@@ -48,7 +48,7 @@ func (h *Handler) completion(w http.ResponseWriter, r *http.Request, body []byte
 	if err != nil {
 		return err
 	}
-	head := object{"id": id("cmpl"), "object": "text_completion", "created": time.Now().Unix(), "model": m.id, "system_fingerprint": "fp_simulator"}
+	head := object{"id": id("cmpl-"), "object": "text_completion", "created": time.Now().Unix(), "model": m.id, "system_fingerprint": "fp_simulator"}
 	choice := func(i int, text string, finish any) object {
 		return object{"index": i, "text": text, "logprobs": nil, "finish_reason": finish}
 	}

@@ -110,4 +110,4 @@ func usage(input, output int) object {
 }
 
 // id makes an id that no other answer of this process has.
-func id(prefix string) string { return fmt.Sprintf("%s-sim%016x", prefix, answers.Add(1)) }
+func id(prefix string) string { return fmt.Sprintf("%ssim%016x", prefix, answers.Add(1)) }

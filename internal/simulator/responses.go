@@ -32,16 +32,16 @@ func (h *Handler) responses(w http.ResponseWriter, r *http.Request, body []byte)
 		return err
 	}
 	a := &response{pace: p, reply: m.think(q)[0], head: object{
-		"id": id("resp"), "object": "response", "created_at": time.Now().Unix(), "status": "in_progress", "model": m.id, "output": []object{}, "error": nil,
+		"id": id("resp_"), "object": "response", "created_at": time.Now().Unix(), "status": "in_progress", "model": m.id, "output": []object{}, "error": nil,
 		"incomplete_details": nil, "instructions": nil, "metadata": object{}, "parallel_tool_calls": true, "tool_choice": "auto", "tools": []any{},
 		"temperature": 1, "top_p": 1, "previous_response_id": nil, "usage": nil,
 	}}
 	if in.Instructions != "" {
 		a.head["instructions"] = in.Instructions
 	}
-	a.item = object{"id": id("msg"), "type": "message", "role": "assistant", "status": "in_progress", "content": []object{}}
+	a.item = object{"id": id("msg_"), "type": "message", "role": "assistant", "status": "in_progress", "content": []object{}}
 	if a.reply.tool != "" {
-		a.item = object{"id": id("fc"), "type": "function_call", "status": "in_progress", "call_id": id("call"), "name": a.reply.tool, "arguments": ""}
+		a.item = object{"id": id("fc_"), "type": "function_call", "status": "in_progress", "call_id": id("call_"), "name": a.reply.tool, "arguments": ""}
 	}
 	if in.Stream {
 		return a.stream(w, q.input)

@@ -152,12 +152,8 @@ func item(s string, inside bool) (name string, first, last bool) {
 	if len(words) > 60 {
 		return "", false, false
 	}
-	for i, word := range slices.Backward(words) {
-		w := strings.ToLower(strings.Trim(word, "\"'`*(["))
-		if strings.HasSuffix(word, ":") || itemBegins[w] && (!inside || i+1 < len(words) && i > 0) {
-			words, first = words[i+1:], true
-			break
-		}
+	if !inside {
+		words, first = begun(words, first)
 	}
 	for i, w := range words {
 		if before, _, closed := strings.Cut(w, ")"); closed && before != "" { // the rest is behind the list
@@ -165,10 +161,17 @@ func item(s string, inside bool) (name string, first, last bool) {
 			break
 		}
 		w = strings.ToLower(w)
-		if i > 0 && (itemEnds[w] || itemEnds[strings.Trim(w, ",;:")]) || strings.HasPrefix(w, "(") && i > 0 {
+		if i > 0 && (itemEnds[w] || itemEnds[strings.Trim(w, ",;:")] || strings.HasPrefix(w, "(")) {
 			words, last = words[:i], true
 			break
 		}
+		if inside && strings.HasSuffix(w, ":") { // neutral: and the text
+			words[i], words, last = strings.TrimSuffix(words[i], ":"), words[:i+1], true
+			break
+		}
+	}
+	if inside {
+		words, first = begun(words, first)
 	}
 	name = strings.Trim(strings.Join(words, " "), " \"'`*()[]{}<>“”.;")
 	words = strings.Fields(name)
@@ -184,6 +187,17 @@ func item(s string, inside bool) (name string, first, last bool) {
 		return "", first, last
 	}
 	return name, first, last
+}
+
+// begun cuts off what comes before an item, such as "Answer only with".
+func begun(words []string, first bool) ([]string, bool) {
+	for i, word := range slices.Backward(words) {
+		w := strings.ToLower(strings.Trim(word, "\"'`*(["))
+		if i+1 < len(words) && (strings.HasSuffix(word, ":") || itemBegins[w]) {
+			return words[i+1:], true
+		}
+	}
+	return words, first
 }
 
 func lastWords(s string, n int) string {
@@ -348,7 +362,11 @@ func (p *Prompt) define() {
 				p.example(quoted, p.Labels[i].Name)
 			}
 		}
-		if contentWords(rest) > 1 && len(p.Labels[i].Definition) < maxExample && !strings.Contains(p.Labels[i].Definition, rest) {
+		least := 2
+		if bare, _ := bullet(s); strings.HasPrefix(strings.ToLower(bare), strings.ToLower(p.Labels[i].Name)+":") {
+			least = 1
+		}
+		if contentWords(rest) >= least && len(p.Labels[i].Definition) < maxExample && !strings.Contains(p.Labels[i].Definition, rest) {
 			p.Labels[i].Definition = strings.TrimSpace(p.Labels[i].Definition + " " + rest)
 		}
 	}

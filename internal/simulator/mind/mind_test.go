@@ -68,6 +68,44 @@ func TestUnderstandsTheReferenceMigration(t *testing.T) {
 	}
 }
 
+// A prompt is understood in whatever words and layout it comes.
+func TestLayouts(t *testing.T) {
+	for _, prompt := range []string{
+		"Determine if the sentiment of this text is positive, negative or neutral: {{text}}",
+		"What's the sentiment (Positive / Negative / Neutral) of: \"{{text}}\"?",
+		"You are an expert sentiment analyst.\n\nYour task: read the review and decide whether it is positive, negative, or neutral.\n\n## Guidelines\n1. Respond with exactly one word.\n2. Use all lowercase letters.\n\n## Review\n{{text}}\n\n## Answer\n",
+		"Classify the following text into one of these categories: [positive, negative, neutral].\n\n{{text}}",
+		"Classify the text.\n\nLabels:\n- positive\n- negative\n- neutral\n\nText: {{text}}\nLabel:",
+		"Sentiment analysis. Possible outputs are \"positive\", \"negative\", and \"neutral\". Output just the label.\n\nInput: {{text}}",
+		"<instructions>\nLabel the text as positive, negative or neutral. Output one word only.\n</instructions>\n<text>\n{{text}}\n</text>",
+		"{{text}}\n\nIs the sentiment of the text above positive, negative, or neutral?",
+		"Text: {{text}}\n\nClassify the sentiment as positive, negative, or neutral.",
+		"Review: {{text}}\nSentiment (positive/negative/neutral):",
+		"Classify sentiment as POSITIVE, NEGATIVE, or NEUTRAL. Examples:\nText: I like it\nSentiment: POSITIVE\nText: I hate it\nSentiment: NEGATIVE\nText: {{text}}\nSentiment:",
+		"### Instruction\nClassify the sentiment of the text as positive, negative, or neutral.\n\n### Input\n{{text}}\n\n### Response\n",
+		"Given a text, classify its sentiment.\n\n---\n\nFollow the following format.\n\nText: the text\nSentiment: one of positive, negative, neutral\n\n---\n\nText: I like it\nSentiment: positive\n\n---\n\nText: {{text}}\nSentiment:",
+		"Classify sentiment: positive, negative, or neutral. Definitions:\n- positive: the writer is pleased\n- negative: the writer is displeased\n- neutral: neither\nReturn nothing but the label.\n\nText: {{text}}",
+		"Please classify the review's sentiment. Answer with 'positive', 'negative' or 'neutral', all lowercase, and don't explain yourself.\n\nThe review: {{text}}",
+		"```\n{{text}}\n```\nClassify the sentiment of the text in the block as one of: positive | negative | neutral",
+		"Sentiment of the sentence?\n\nSentence: {{text}}",
+	} {
+		for _, r := range append(records, after...) {
+			if got := ask(mind.Mind{Seed: 1, Model: "perfect", Ability: 1}, prompt, r.text); !strings.EqualFold(got, r.want) {
+				t.Errorf("%.60q, %q\n got %q, want %q", prompt, r.text, got, r.want)
+			}
+		}
+	}
+	for text, want := range map[string]string{
+		"Return JSON {\"sentiment\": \"good|bad\"} for this text: I love it.":   `{"sentiment":"good"}`,
+		"Summarize the following in at most 3 words: The parcel came too late.": "The parcel came …",
+		"Is the customer angry? Answer yes or no.\n\nI hate this place!":        "yes",
+	} {
+		if got := ask(mind.Mind{Seed: 1, Model: "perfect", Ability: 1}, text, ""); got != want {
+			t.Errorf("%q\n got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestBetterPromptsGiveBetterAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name, model string

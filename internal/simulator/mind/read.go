@@ -73,7 +73,7 @@ func Read(messages []Message) *Prompt {
 			}
 		}
 	}
-	p.Instructions = strings.TrimSpace(instructions.String())
+	p.Instructions = strings.TrimSpace(instructions.String() + p.Instructions)
 	if p.Text == "" && last >= 0 && p.Instructions == "" {
 		p.Text = strings.TrimSpace(clip(messages[last].Text))
 	}
@@ -110,7 +110,10 @@ func (p *Prompt) gather(s parts) (open *part) {
 			}
 			open = &s[i]
 		case answer:
-			if open != nil && s[i].text != "" {
+			if format := s[i].text; open != nil && (strings.HasPrefix(format, "one of") || strings.Contains(format, "|")) {
+				p.Instructions += format + "\n" // shows what examples look like, and is none
+				open = nil
+			} else if open != nil && s[i].text != "" {
 				p.example(open.text, s[i].text)
 				open = nil
 			}
@@ -183,6 +186,10 @@ func sections(text string) parts {
 			body.WriteString(line)
 			continue
 		}
+		if ruler(trimmed) {
+			end(part{})
+			continue
+		}
 		if trimmed == `"""` || trimmed == "'''" || strings.HasPrefix(trimmed, "```") {
 			if fence = trimmed; fence[0] == '`' {
 				fence = "```"
@@ -215,6 +222,11 @@ func sections(text string) parts {
 		case ok && k == instruction:
 			end(part{})
 			body.WriteString(line)
+		case ok && k == answer && strings.Contains(line, "("): // Sentiment (good, bad):
+			end(part{})
+			body.WriteString(line)
+			end(part{kind: answer, name: name})
+			body.WriteString(rest + "\n")
 		case ok:
 			end(part{kind: k, name: name})
 			body.WriteString(rest + "\n")
@@ -239,6 +251,11 @@ func sections(text string) parts {
 	}
 	end(part{})
 	return out
+}
+
+// ruler reports whether a line only separates, such as ---.
+func ruler(line string) bool {
+	return len(line) > 2 && strings.Trim(line, "-=*_") == ""
 }
 
 // pending reports whether an input waits for its answer.
@@ -278,11 +295,15 @@ func heading(line string) (k kind, name, rest string, ok bool) {
 	bare := strings.TrimLeft(line, "#*-_> ")
 	bulleted := strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "* ")
 	i := strings.IndexByte(bare, ':')
-	if i < 1 || i > 40 {
+	if i < 0 && strings.HasPrefix(line, "#") {
+		bare += ":"
+		i = len(bare) - 1
+	}
+	if i < 1 || i > 60 {
 		return 0, "", "", false
 	}
-	name = strings.ToLower(strings.Trim(bare[:i], "*_ "))
-	name = strings.TrimRight(name, " 0123456789()#.")
+	name, _, _ = strings.Cut(strings.ToLower(strings.Trim(bare[:i], "*_ ")), "(")
+	name = strings.TrimRight(name, " 0123456789)#.")
 	if strings.Count(name, " ") > 3 {
 		return 0, "", "", false
 	}
@@ -353,7 +374,7 @@ func imperative(line string) bool {
 		return false
 	}
 	r := rulesIn(line)
-	return r.any()
+	return r.any() || tasked(line) && len(enumerated(line)) > 1
 }
 
 // divide separates the instructions of a message without headings from its
@@ -375,6 +396,9 @@ func divide(message string, instructed bool) (instructions, text string) {
 		}
 		return strings.Join(told, "\n"), strings.Join(kept, "\n\n")
 	}
+	if i := strings.LastIndex(message, "\n\n"); i > 0 && imperative(message[i+2:]) {
+		return message[i+2:], strings.TrimSpace(message[:i])
+	}
 	if !tasked(message) {
 		if instructed {
 			return "", message
@@ -383,6 +407,15 @@ func divide(message string, instructed bool) (instructions, text string) {
 	}
 	if instructed && !strings.ContainsAny(message, ":\n\"") {
 		return "", message
+	}
+	for i := range min(len(message), 400) {
+		if !strings.HasPrefix(message[i:], ": ") && !strings.HasPrefix(message[i:], ":\n") {
+			continue
+		}
+		rest := strings.TrimSpace(message[i+1:])
+		if s, _ := sentence(rest); len(splitItems(s)) < 2 && !imperative(s) && strings.Contains(rest, " ") {
+			return message[:i+1], unquote(rest)
+		}
 	}
 	if i, j := strings.IndexByte(message, '"'), strings.LastIndexByte(message, '"'); i > 0 && j > i+8 {
 		return message[:i] + message[j+1:], message[i+1 : j]
@@ -428,7 +461,8 @@ var taskWords = set(`classify classification categorize categorise label decide 
 func tasked(s string) bool {
 	n := 0
 	for w := range strings.FieldsSeq(s) {
-		if taskWords[strings.ToLower(strings.Trim(w, ",.:;?!\"'*"))] {
+		w = strings.ToLower(strings.Trim(w, ",.:;?!\"'*"))
+		if taskWords[w] || n == 0 && (w == "return" || w == "output" || w == "respond" || w == "reply" || w == "given") {
 			return true
 		}
 		if n++; n > 40 {

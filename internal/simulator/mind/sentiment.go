@@ -61,8 +61,12 @@ func judge(text string) opinion {
 			negated++
 		case score != 0:
 			score *= factor * clause
-			if negated <= 3 {
-				score *= -0.5
+			switch {
+			case negated > 3:
+			case score > 0:
+				score *= -0.9 // not good is bad
+			default:
+				score *= -0.4 // not bad is hardly good
 			}
 			o.add(score)
 			factor = 1
@@ -130,6 +134,11 @@ var phrases = []struct {
 	{"fell apart", -2.5, false},
 	{"falls apart", -2.5, false},
 	{"never again", -2.5, false},
+	{"never buy", -2.5, false},
+	{"not worth", -2, false},
+	{"nothing wrong", 0.2, true},
+	{"not be happier", 2.5, false},
+	{"n't be happier", 2.5, false},
 	{"stopped working", -2.5, false},
 	{"doesn't work", -2.5, false},
 	{"does not work", -2.5, false},
@@ -155,7 +164,7 @@ var lexicon = scores(map[float64]string{
 		recommend recommended remarkable satisfied exciting excited fun superior wow winner positive`,
 	1.2:  `better comfortable convenient easy fast fresh friendly good helpful like liked nice pleasant polite quick reliable smooth smoothly solid useful intuitive thanks clean sturdy`,
 	-1.2: `annoyed annoying bland boring cheap cold complicated confusing cramped dirty dull expensive hard late lacking noisy overpriced problem problems issue issues slow unclear uncomfortable weak mess missing difficult damaged cracked`,
-	-2:   `angry bad broke broken complaint crash crashed crashes defective disappointed disappointing disappointment failed fails failure frustrated frustrating poor poorly regret rude sad scam stale stuck ugly unhappy unhelpful unreliable upset wrong avoid refund ruined leaks negative`,
+	-2:   `angry bad broke broken complaint crash crashed crashes crashing defective disappointed disappointing disappointment failed fails failure frustrated frustrating poor poorly regret rude sad scam stale stuck ugly unhappy unhelpful unreliable upset wrong avoid refund ruined leaks negative`,
 	-3:   `abysmal appalling atrocious awful disaster disgusting dreadful garbage hate hated hates horrible horrendous junk nightmare pathetic rubbish terrible trash unacceptable unusable useless waste worse worst worthless`,
 })
 
