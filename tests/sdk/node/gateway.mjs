@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request as send } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,19 @@ async function freePort() {
   server.close();
   await once(server, "close");
   return port;
+}
+
+// Not fetch: it adds what marks a browser, which Caddy's admin endpoint refuses.
+function request(method, url, body) {
+  return new Promise((resolve, reject) => {
+    const r = send(url, { method, headers: { "Content-Type": "application/json" } }, async (answer) => {
+      let text = "";
+      for await (const part of answer) text += part;
+      resolve({ status: answer.statusCode, body: text && JSON.parse(text) });
+    });
+    r.on("error", reject);
+    r.end(body && JSON.stringify(body));
+  });
 }
 
 const caddyfile = (v) => `
@@ -76,11 +90,14 @@ export class Gateway {
     g.admin = `http://127.0.0.1:${v.admin}/llm`;
     for (let i = 0; ; i++) {
       try {
-        if ((await fetch(g.admin + "/")).ok) return g;
+        if ((await request("GET", g.admin + "/")).status === 200) return g;
       } catch {
         // not yet
       }
-      if (i === 100) throw new Error(log);
+      if (i === 100) {
+        await g.stop();
+        throw new Error(log);
+      }
       await sleep(100);
     }
   }
@@ -93,18 +110,17 @@ export class Gateway {
     rmSync(this.dir, { recursive: true });
   }
 
-  async api(method, path, body) {
-    const answer = await fetch(this.admin + path, { method, body: body && JSON.stringify(body), headers: { "Content-Type": "application/json" } });
-    return { status: answer.status, body: await answer.json() };
+  api(method, path, body) {
+    return request(method, this.admin + path, body);
   }
 
   // What the provider was asked since the last reset.
   async requests() {
-    return (await (await fetch(this.provider + "/__requests")).json()) ?? [];
+    return (await request("GET", this.provider + "/__requests")).body ?? [];
   }
 
   async reset() {
-    await (await fetch(this.provider + "/__reset")).text();
+    await request("GET", this.provider + "/__reset");
   }
 
   // The trace of a call: it can be read a moment after the answer.
