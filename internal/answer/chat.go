@@ -20,33 +20,16 @@ type Assembler struct {
 	choice []choice
 	resp   responses
 	joined []byte // data lines of one event
-	like   likeness
+	like   Likeness
+	last   lastChoice
 	slow   bool // tests: read every event in full
 }
 
-// likeness is an event that said nothing new but some more content. Most
-// events of a stream are such, and differ from the one before in that text
-// alone: then the rest need not be read again.
-type likeness struct {
-	data    []byte
-	content jsonscan.Value // the literal in data
-	choice  int            // the index of the choice
-	candid  bool           // while an event is read: it may be one
-}
-
-// same reports whether data is like the event before, and returns its content.
-func (l *likeness) same(data []byte) ([]byte, bool) {
-	v := l.content
-	if l.data == nil || len(data) < len(l.data)-(v.End-v.Start)+2 || !bytes.Equal(data[:v.Start+1], l.data[:v.Start+1]) {
-		return nil, false
-	}
-	rest := l.data[v.End:]
-	end := len(data) - len(rest)
-	if end < v.Start+2 || !bytes.Equal(data[end:], rest) {
-		return nil, false
-	}
-	literal := data[v.Start:end]
-	return literal, literal[len(literal)-1] == '"' && jsonscan.Valid(literal, 1)
+// lastChoice is what the event that is being read says of its choice.
+type lastChoice struct {
+	index   int
+	content jsonscan.Value // the literal
+	candid  bool           // it may say nothing but this content
 }
 
 type jsonField struct{ name, value []byte }
@@ -168,9 +151,9 @@ func (a *Assembler) event(data []byte) {
 		a.answer.Done = true
 		return
 	}
-	if literal, ok := a.like.same(data); ok && !a.slow {
+	if literal, ok := a.like.Same(data); ok && !a.slow {
 		a.answer.Events++
-		a.choiceAt(a.like.choice).content.add(literal)
+		a.choiceAt(a.last.index).content.add(literal)
 		return
 	}
 	if len(data) == 0 || data[0] != '{' || !jsonscan.Valid(data, maxDepth) {
@@ -186,7 +169,8 @@ func (a *Assembler) event(data []byte) {
 		a.resp.event(data, whole, &a.answer)
 		return
 	}
-	a.like = likeness{candid: true}
+	a.like.Forget()
+	a.last = lastChoice{candid: true}
 	choices := 0
 	for key, v := range jsonscan.MembersOf(data, whole) {
 		raw := v.Of(data)
@@ -198,12 +182,12 @@ func (a *Assembler) event(data []byte) {
 			}
 		case "usage":
 			if raw[0] == '{' {
-				a.like.candid = false
+				a.last.candid = false
 				a.usage = raw
 			}
 		case "error":
 			if raw[0] != 'n' {
-				a.like.candid = false
+				a.last.candid = false
 				a.errors = raw
 				a.answer.Failed = true
 				a.answer.Class = errorClass(data, v)
@@ -213,8 +197,8 @@ func (a *Assembler) event(data []byte) {
 			setField(&a.base, key, raw)
 		}
 	}
-	if a.like.candid && choices == 1 && a.like.content.Exists() {
-		a.like.data = data
+	if a.last.candid && choices == 1 && a.last.content.Exists() {
+		a.like.Remember(data, a.last.content)
 	}
 }
 
@@ -259,8 +243,8 @@ func (a *Assembler) choiceEvent(doc []byte, v jsonscan.Value) {
 	if c == nil {
 		return
 	}
-	a.like.choice, a.like.content = index, c.delta(doc, delta)
-	a.like.candid = a.like.candid && !text.Exists() && !finish.IsString(doc) && !logprobs.IsObject(doc)
+	a.last.index, a.last.content = index, c.delta(doc, delta)
+	a.last.candid = a.last.candid && !text.Exists() && !finish.IsString(doc) && !logprobs.IsObject(doc)
 	if text.Exists() {
 		c.completion = true
 		c.content.add(text.Of(doc))

@@ -41,6 +41,34 @@ func TestChatEvents(t *testing.T) {
 	}
 }
 
+// Events that are like the one before are judged as if it had not been there.
+func TestLikeEvents(t *testing.T) {
+	events := []string{
+		`{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"bc"},"finish_reason":null}]}`,
+		`{"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"d\"e"},"finish_reason":null}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"d"e"},"finish_reason":null}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"` + "\xff" + `"},"finish_reason":null}]}`,
+		`{"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":null}]}`,
+		`{"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":"stop"}]}`,
+		`{"choices":[{"index":1,"delta":{"content":"yy"},"finish_reason":"stop"}]}`,
+		`{"choices":[{"index":0,"delta":{"content":"x"},"logprobs":{"content":[]}}],"usage":null}`,
+		`{"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":1}}`,
+		`{"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":2}}`,
+	}
+	for _, first := range events {
+		for _, second := range events {
+			alike, alone := dialect.NewEvents(call.ChatCompletions, 2, true), dialect.NewEvents(call.ChatCompletions, 2, true)
+			alike.Event([]byte(first))
+			before := alike.Summary().Bytes
+			if got, want := alike.Event([]byte(second)), alone.Event([]byte(second)); got != want || alike.Summary().Bytes-before != alone.Summary().Bytes {
+				t.Errorf("%s behind %s: got %d and %d bytes, want %d and %d", second, first, got, alike.Summary().Bytes-before, want, alone.Summary().Bytes)
+			}
+		}
+	}
+}
+
 func TestEveryChoiceMustFinish(t *testing.T) {
 	e := dialect.NewEvents(call.ChatCompletions, 2, false)
 	if e.Complete() {

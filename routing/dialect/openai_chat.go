@@ -2,7 +2,9 @@ package dialect
 
 import (
 	"bytes"
+	"unicode/utf8"
 
+	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
@@ -13,6 +15,10 @@ type chatEvents struct {
 	seen      uint64
 	hideUsage bool
 	summary   Summary
+
+	like    answer.Likeness
+	kept    []byte         // the event that others may be like
+	content jsonscan.Value // of the event that is being read, when its choice says nothing else
 }
 
 var doneMark = []byte("[DONE]")
@@ -24,6 +30,12 @@ func (e *chatEvents) Event(data []byte) Verdict {
 	if bytes.Equal(data, doneMark) {
 		return Done
 	}
+	if literal, ok := e.like.Same(data); ok && len(literal) > len(`""`) && utf8.Valid(literal) {
+		e.summary.Bytes += len(literal) - len(`""`)
+		return Content
+	}
+	e.like.Forget()
+	e.content = jsonscan.Value{}
 	doc, verdict := event(data)
 	if verdict != Pass {
 		return verdict
@@ -66,6 +78,9 @@ func (e *chatEvents) Event(data []byte) Verdict {
 		if choices == 0 && e.hideUsage {
 			return Drop
 		}
+	} else if choices == 1 && e.content.Exists() && verdict == Content {
+		e.kept = append(e.kept[:0], data...)
+		e.like.Remember(e.kept, e.content)
 	}
 	return verdict
 }
@@ -73,6 +88,7 @@ func (e *chatEvents) Event(data []byte) Verdict {
 // choice notes a choice's progress and reports whether it carries content.
 func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 	index := int64(0)
+	plain := true
 	var finish jsonscan.Value
 	for key, m := range jsonscan.MembersOf(doc, v) {
 		switch string(key) {
@@ -80,14 +96,18 @@ func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 			index = integer(doc, m)
 		case "finish_reason":
 			finish = m
+		case "logprobs":
+			plain = plain && m.IsNull(doc)
 		case "text":
+			plain = false
 			if m.IsString(doc) {
 				n := m.End - m.Start - len(`""`)
 				e.summary.Bytes += n
 				content = content || n > 0
 			}
 		case "delta":
-			n := deltaContent(doc, m)
+			var n int
+			n, e.content = deltaContent(doc, m)
 			e.summary.Bytes += n
 			content = content || n > 0
 		}
@@ -100,15 +120,25 @@ func (e *chatEvents) choice(doc []byte, v jsonscan.Value) (content bool) {
 			e.summary.Finish = text(doc, finish)
 		}
 	}
+	if !plain || finish.IsString(doc) {
+		e.content = jsonscan.Value{}
+	}
 	return content
 }
 
 // deltaContent is how many bytes of content a delta carries: text, tool
-// calls, reasoning, a refusal.
-func deltaContent(doc []byte, delta jsonscan.Value) (n int) {
+// calls, reasoning, a refusal. If it is text alone, its place is returned.
+func deltaContent(doc []byte, delta jsonscan.Value) (n int, alone jsonscan.Value) {
+	members := 0
 	for key, v := range jsonscan.MembersOf(doc, delta) {
-		if string(key) == "role" {
+		members++
+		switch string(key) {
+		case "role":
 			continue
+		case "content":
+			if v.IsString(doc) {
+				alone = v
+			}
 		}
 		switch raw := v.Of(doc); string(raw) {
 		case "null", `""`, "[]", "{}":
@@ -116,7 +146,10 @@ func deltaContent(doc []byte, delta jsonscan.Value) (n int) {
 			n += max(len(raw)-len(`""`), 1)
 		}
 	}
-	return n
+	if members != 1 {
+		alone = jsonscan.Value{}
+	}
+	return n, alone
 }
 
 func (e *chatEvents) Complete() bool {
