@@ -75,6 +75,7 @@ func adminRoutes() []api.Route {
 			}
 			return a.table, nil
 		}),
+		storeRoutes(),
 		tracing.Routes(func() (*tracing.Store, error) {
 			a, err := running()
 			if err != nil {

@@ -29,7 +29,7 @@ func registerCommand() {
 Shows and changes what the LLM gateway of a running Caddy has: prompts, traces,
 routes and their weights. It is a client of Caddy's admin API (/llm/…), which it
 finds as other commands do: by --address, else by the configuration named with
---config, else at ` + caddy.DefaultAdminListen + `. It opens no files of the server's.
+--config, else at ` + caddy.DefaultAdminListen + `. It opens no files of the server's, but for store restore, which wants it stopped.
 
 On a terminal it prints tables; into a pipe the same as plain text in columns.
 With --json it prints the admin API's own JSON.
@@ -67,6 +67,7 @@ func configureCommand(cmd *cobra.Command) {
 		c.promptsCommand(),
 		c.tracesCommand(),
 		c.statsCommand(),
+		c.storeCommand(),
 	)
 }
 

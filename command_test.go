@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,10 +20,12 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp" // adapts Caddyfiles
 
 	_ "github.com/caddy-frontier/frontier"
+	"github.com/caddy-frontier/frontier/internal/control"
 )
 
 func init() { time.Local = time.UTC } // for the golden files
@@ -133,6 +136,13 @@ func files(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	s, err := control.Open("other", zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Backup("frontier.backup"), s.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestCommandGolden(t *testing.T) {
@@ -175,6 +185,7 @@ func TestCommandGolden(t *testing.T) {
 			"traces show " + id, "traces show 0199f3a27b4c7d10a5e2c4b6d8f01235", "traces show 0199f3a27b4c7d10a5e2c4b6d8f01236", "traces show " + id + " --json",
 			"traces export --limit 1", "traces export", "traces export --full --route sentiment", "traces export --file out.jsonl",
 		},
+		"store": {"store verify", "store verify --json", "store backup new.backup", "store backup senti.txt", "store backup -", "store restore nothing.backup", "store restore senti.txt --data-dir d"},
 		"stats": {"stats --since 2026-05-01T14:05:12Z --route sentiment", "stats --group-by model", "stats --json"},
 		"mistakes": {
 			"statuss", "models", "prompts shw", "prompts show", "prompts show a b", "prompts show a@1", "prompts register senti", "prompts register senti -t x -f senti.txt",

@@ -103,7 +103,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	dir := a.DataDir
 	if dir == "" {
-		dir = filepath.Join(caddy.AppDataDir(), "llm")
+		dir = defaultDataDir()
 	}
 	dir, err := caddy.NewReplacer().ReplaceOrErr(dir, true, true)
 	if err != nil {
@@ -363,6 +363,9 @@ func (a *App) RouteFor(c *call.Call, h http.Header) string {
 
 // IsProvider reports whether there is a provider of that name.
 func (a *App) IsProvider(name string) bool { return a.Provider[name] != nil }
+
+// defaultDataDir is the data directory unless one is configured.
+func defaultDataDir() string { return filepath.Join(caddy.AppDataDir(), "llm") }
 
 // Interface guards
 var (

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +138,9 @@ func TestBitFlips(t *testing.T) {
 		t.Fatal(len(blocks), err)
 	}
 	flips := 60
-	if testing.Short() {
+	if n, err := strconv.Atoi(os.Getenv("FRONTIER_FLIPS")); err == nil {
+		flips = n
+	} else if testing.Short() {
 		flips = 15
 	}
 	r := rand.New(rand.NewPCG(9, 9))
@@ -153,9 +156,45 @@ func TestBitFlips(t *testing.T) {
 		if whole < 400 && !said {
 			silent++
 		}
+		if v := verify(t, copyDir); whole < 400 && v.Damaged == 0 && v.Traces == 400 {
+			t.Errorf("%d traces are whole, and Verify finds nothing: %+v", whole, v)
+		}
 	}
 	if silent > 0 {
 		t.Errorf("%d of %d damaged files lost traces without a word", silent, flips)
+	}
+}
+
+func verify(t *testing.T, dir string) Verified {
+	t.Helper()
+	s, err := Open(dir, nil, Options{Retain: 100 * 365 * 24 * time.Hour, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	v, err := s.Verify(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestVerify(t *testing.T) {
+	dir, _ := closedStore(t, 400)
+	if v := verify(t, dir); v.Traces != 400 || v.Damaged != 0 || v.Files != 1 || len(v.Faults) != 0 {
+		t.Errorf("in order: %+v", v)
+	}
+	name := dbFile(t, dir)
+	blocks, err := os.ReadFile(name + blocksSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks[len(blocks)/2] ^= 1
+	if err := os.WriteFile(name+blocksSuffix, blocks, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v := verify(t, dir); v.Traces != 400 || v.Damaged == 0 || len(v.Faults) == 0 || len(v.Faults) > maxFaults {
+		t.Errorf("one byte of a block is wrong: %+v", v)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 func (w *writer) tidy() {
 	s := w.store
 	now := s.options.Now()
+	trusted := w.clockIsTrusted(now)
 	w.checked = now
 	today := int(now.Unix() / 86400)
 	for key, f := range w.files {
@@ -35,7 +36,7 @@ func (w *writer) tidy() {
 	retain, maxDisk := time.Duration(s.retain.Load()), s.maxDisk.Load()
 	for i, f := range files {
 		last := i == len(files)-1
-		old := now.Sub(f.key.end()) > retain
+		old := trusted && now.Sub(f.key.end()) > retain
 		large := total > maxDisk && !last
 		if !old && !large {
 			continue
@@ -52,6 +53,29 @@ func (w *writer) tidy() {
 		}
 		s.log.Info("dropped old traces", zap.String("file", f.path), zap.String("because_of", why), zap.Int64("bytes", f.size))
 	}
+}
+
+// A clock that is set wrong must not cost anybody their traces: when it jumps,
+// nothing is dropped for its age for a while, in which somebody may set it right.
+const (
+	clockJump  = time.Hour
+	jumpPeriod = 24 * time.Hour
+)
+
+// clockIsTrusted compares the clock with the time that has really passed
+// since the last look. What a machine slept counts as a jump, which does no harm.
+func (w *writer) clockIsTrusted(now time.Time) bool {
+	s := w.store
+	elapsed := s.options.Elapsed()
+	if !w.checked.IsZero() {
+		drift := now.Round(0).Sub(w.checked.Round(0)) - (elapsed - w.elapsed)
+		if drift.Abs() > clockJump {
+			w.jumped = max(elapsed, 1)
+			s.log.Warn("the system's clock has jumped; no trace is dropped for its age for a day", zap.Duration("by", drift.Round(time.Second)))
+		}
+	}
+	w.elapsed = elapsed
+	return w.jumped == 0 || elapsed-w.jumped > jumpPeriod
 }
 
 // diskFile is a file of traces with what belongs to it; damaged ones count.

@@ -29,8 +29,10 @@ type Options struct {
 	// FreeSpace tells how much space is left for a directory; tests set it.
 	FreeSpace func(dir string) (int64, error)
 
-	// Now is the clock of retention; tests set it.
-	Now func() time.Time
+	// Now is the clock of retention, and Elapsed the time since the store was
+	// opened by a clock that nobody can set; tests set them.
+	Now     func() time.Time
+	Elapsed func() time.Duration
 }
 
 // Store keeps traces in a directory of its own: SQLite files, one a UTC day.
@@ -106,6 +108,10 @@ func Open(dir string, log *zap.Logger, o Options) (*Store, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Elapsed == nil {
+		opened := time.Now()
+		o.Elapsed = func() time.Duration { return time.Since(opened) }
 	}
 	if log == nil {
 		log = zap.NewNop()

@@ -663,6 +663,47 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// A clock that jumps drops nothing for a day.
+func TestClockJumps(t *testing.T) {
+	start := time.Now().UTC()
+	var clock, elapsed atomic.Int64
+	s := openStore(t, Options{
+		Retain: 3 * 24 * time.Hour, FlushInterval: time.Hour,
+		Now:     func() time.Time { return start.Add(time.Duration(clock.Load())) },
+		Elapsed: func() time.Duration { return time.Duration(elapsed.Load()) },
+	})
+	rec := newRecorder(t, s, Config{})
+	r := rand.New(rand.NewPCG(7, 7))
+	pass := func(wall, real time.Duration) int {
+		clock.Add(int64(wall))
+		elapsed.Add(int64(real))
+		if err := s.do(context.Background(), func() error { s.writer.tidy(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return len(s.days(0, 1<<30))
+	}
+	pass(time.Minute, time.Minute)
+	offerRandom(t, rec, r, start.Add(-24*time.Hour), 1)
+	syncStore(t, s)
+	const year = 365 * 24 * time.Hour
+	for _, step := range []struct {
+		name       string
+		wall, real time.Duration
+		want       int
+	}{
+		{"a minute", time.Minute, time.Minute, 1},
+		{"ten years at once", 10 * year, time.Minute, 1},
+		{"an hour later", time.Hour, time.Hour, 1},
+		{"set right", -10 * year, time.Minute, 1},
+		{"a day later", 25 * time.Hour, 25 * time.Hour, 1},
+		{"five more days", 5 * 24 * time.Hour, 5 * 24 * time.Hour, 0},
+	} {
+		if got := pass(step.wall, step.real); got != step.want {
+			t.Errorf("%s: %d days left, want %d", step.name, got, step.want)
+		}
+	}
+}
+
 func randomText(r *rand.Rand, n int) string {
 	b := make([]byte, n)
 	for i := range b {

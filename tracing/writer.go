@@ -28,6 +28,8 @@ type writer struct {
 	scratch  []byte
 	pending  []row // of the block that is being filled
 	checked  time.Time
+	elapsed  time.Duration // at that time
+	jumped   time.Duration // when the clock was seen to have jumped; 0: never
 	failing  bool
 }
 
