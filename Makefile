@@ -10,7 +10,7 @@ SDK     := tests/sdk/python
 SDK_KEY := $(shell cat $(SDK)/requirements.txt 2>/dev/null | sha256sum | cut -c1-16)
 VENV    := $(CACHE)/python-$(SDK_KEY)
 
-.PHONY: help build test test-go test-sdk bench lint fmt race fuzz clean
+.PHONY: help build test test-go test-sdk bench lint fmt race soak fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -38,6 +38,11 @@ test-sdk: build ## Run the vendors' real SDKs against a running ./caddy
 
 bench: ## Run the benchmarks
 	go test $(GOFLAGS_) -run '^$$' -bench . -benchtime 1s ./...
+
+# Mixed traffic, reloads, clients that leave: DURATION=1h make soak
+DURATION ?= 2m
+soak: ## Run a gateway under mixed traffic for DURATION
+	FRONTIER_SOAK=$(DURATION) go test $(GOFLAGS_) -count=1 -timeout 0 -run '^TestSoak$$' -v ./tests/integration
 
 race: ## Run the Go tests under the race detector
 	go test $(GOFLAGS_) -race -short ./...
