@@ -74,20 +74,18 @@ func configureCommand(cmd *cobra.Command) {
 func (c *cli) statusCommand() *cobra.Command {
 	return c.command("status", "Shows the gateway in a few figures", `
 Shows the running gateway: its version, its data directory, the providers and
-whether they have a key, and how many routes, prompts and traces there are.
+whether they have a key, how many routes, prompts and traces there are, and the
+traffic of the last hour.
 
 	$ caddy llm status`, exactly(), func(r *request, _ []string) error {
 		var status struct {
-			Version   string `json:"version"`
-			Since     string `json:"since"`
-			DataDir   string `json:"data_dir"`
-			Routes    int    `json:"routes"`
-			Providers map[string]struct {
-				BaseURL string `json:"base_url"`
-				Key     bool   `json:"key"`
-			} `json:"providers"`
-			Prompts int              `json:"prompts"`
-			Traces  tracing.Counters `json:"traces"`
+			Version   string                  `json:"version"`
+			Since     string                  `json:"since"`
+			DataDir   string                  `json:"data_dir"`
+			Routes    int                     `json:"routes"`
+			Providers map[string]providerView `json:"providers"`
+			Prompts   int                     `json:"prompts"`
+			Traces    tracing.Counters        `json:"traces"`
 		}
 		if done, err := r.get("/llm/", nil, &status); done || err != nil {
 			return err
@@ -100,21 +98,42 @@ whether they have a key, and how many routes, prompts and traces there are.
 			field{"prompts", fmt.Sprint(status.Prompts)},
 			field{"traces", recorded(&status.Traces)},
 		)
-		if len(status.Providers) == 0 {
-			return nil
-		}
-		t := table{columns: []column{{name: "provider"}, {name: "base url"}, {name: "key", paint: paintMissing}}}
-		for _, name := range sortedKeys(status.Providers) {
-			key := "none"
-			if status.Providers[name].Key {
-				key = "configured"
-			}
-			t.add(name, status.Providers[name].BaseURL, key)
-		}
-		r.line("")
-		r.table(t)
-		return nil
+		r.providers(status.Providers)
+		return r.traffic()
 	})
+}
+
+// traffic prints what the routes did in the last hour.
+func (r *request) traffic() error {
+	var stats tracing.Stats
+	if _, err := r.get("/llm/stats", url.Values{"group_by": {"variant"}, "since": {"1h"}}, &stats); err != nil || len(stats.Items) == 0 {
+		return err
+	}
+	r.heading("The last hour")
+	r.stats("variant", &stats)
+	return nil
+}
+
+// providerView is what the status says of a provider.
+type providerView struct {
+	BaseURL string `json:"base_url"`
+	Key     bool   `json:"key"`
+}
+
+func (r *request) providers(all map[string]providerView) {
+	if len(all) == 0 {
+		return
+	}
+	t := table{columns: []column{{name: "provider"}, {name: "base url"}, {name: "key", paint: paintMissing}}}
+	for _, name := range sortedKeys(all) {
+		key := "none"
+		if all[name].Key {
+			key = "configured"
+		}
+		t.add(name, all[name].BaseURL, key)
+	}
+	r.line("")
+	r.table(t)
 }
 
 // recorded says in one line what became of the traces offered since the store was opened.
@@ -145,7 +164,7 @@ type request struct {
 // with an example, which a test runs.
 func (c *cli) command(use, short, long string, args cobra.PositionalArgs, run func(*request, []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: strings.TrimSpace(long), Args: args, DisableFlagsInUseLine: true,
+		Use: use, Short: short, Long: strings.TrimSpace(long), Args: args, DisableFlagsInUseLine: true, ValidArgsFunction: c.complete(use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &request{cli: c, printer: newPrinter(cmd.OutOrStdout()), cmd: cmd, ctx: cmd.Context()}
 			if r.ctx == nil {

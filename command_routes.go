@@ -37,11 +37,11 @@ Lists the routes with what leads to them and the weights in force, which are
 those of the configuration or those set at run time.
 
 	$ caddy llm routes list`, exactly(), listRoutes),
-		c.command("show NAME", "Shows a route with its variants", `
+		c.command("show ROUTE", "Shows a route with its variants", `
 Shows one route: what leads to it, and each variant's model, prompt and weight,
 in force and declared in the configuration.
 
-	$ caddy llm routes show sentiment`, exactly("NAME"), func(r *request, args []string) error {
+	$ caddy llm routes show sentiment`, exactly("ROUTE"), func(r *request, args []string) error {
 			var route routeView
 			if done, err := r.get("/llm/routes"+segments(args[0]), nil, &route); done || err != nil {
 				return err

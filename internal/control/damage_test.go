@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -231,7 +232,9 @@ func TestDamageEverywhere(t *testing.T) {
 	closed, crashed, history := sample(t)
 	r := rand.New(rand.NewPCG(3, 4))
 	trials := 150
-	if testing.Short() {
+	if n, err := strconv.Atoi(os.Getenv("FRONTIER_FLIPS")); err == nil {
+		trials = n
+	} else if testing.Short() {
 		trials = 30
 	}
 	newest := uint64(0)

@@ -1,0 +1,66 @@
+package frontier
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// complete completes a command's first argument in the shell with names that
+// the running server has, if the command's usage asks for a prompt (NAME) or a
+// route (ROUTE): see `caddy completion --help`. Without a server that answers
+// at once, nothing is offered.
+func (c *cli) complete(use string) cobra.CompletionFunc {
+	_, wanted, _ := strings.Cut(use, " ")
+	collection := ""
+	switch {
+	case strings.HasPrefix(wanted, "NAME"):
+		collection = "/llm/prompts"
+	case strings.HasPrefix(wanted, "ROUTE"):
+		collection = "/llm/routes"
+	case strings.HasPrefix(wanted, "FILE"):
+		return nil
+	}
+	return func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 || collection == "" {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return c.names(ctx, collection, begun), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (c *cli) names(ctx context.Context, collection, prefix string) (names []string) {
+	address, err := caddycmd.DetermineAdminAPIAddress(c.address, nil, c.config, c.adapter)
+	if err != nil {
+		return nil
+	}
+	server, err := newAdminClient(address)
+	if err != nil {
+		return nil
+	}
+	answer, err := server.do(ctx, http.MethodGet, collection, nil, nil)
+	if err != nil {
+		return nil
+	}
+	var list struct {
+		Items []struct {
+			Name string `json:"name"`
+		} `json:"items"`
+	}
+	if json.Unmarshal(answer, &list) != nil {
+		return nil
+	}
+	for _, item := range list.Items {
+		if strings.HasPrefix(item.Name, prefix) {
+			names = append(names, item.Name)
+		}
+	}
+	return names
+}

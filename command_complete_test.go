@@ -1,0 +1,28 @@
+package frontier_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCompletion(t *testing.T) {
+	f := newFake(t)
+	for line, want := range map[string]string{
+		"prompts show ":                "chat",
+		"prompts show ch":              "chat",
+		"routes show ":                 "sentiment",
+		"rollout weights senti":        "sentiment",
+		"prompts ":                     "register",
+		"prompts alias nothing-like-i": "",
+	} {
+		args := append([]string{"__complete", "llm", "--address", f.address()}, strings.Split(line, " ")...)
+		r := run(t.Context(), "", args...)
+		if r.code != 0 || want != "" && !strings.Contains(r.stdout, want) || want == "" && !strings.HasPrefix(r.stdout, ":") {
+			t.Errorf("%q: got %q, want %q in it", line, r.stdout, want)
+		}
+	}
+	f.Close()
+	if r := run(t.Context(), "", "__complete", "llm", "--address", f.address(), "prompts", "show", ""); r.code != 0 || !strings.HasPrefix(r.stdout, ":") {
+		t.Errorf("without a server: %q", r.stdout)
+	}
+}
