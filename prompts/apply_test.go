@@ -58,8 +58,8 @@ func TestApplyRecognized(t *testing.T) {
 	}{
 		{
 			"text to text", chatPath, text1, text2,
-			`{"model": "m", "n":1.0e0,"x":{"b":1,"a":2}, "messages": [ {"role":"system","content":"hi"}, {"content" : "Classify: a \"b\"\n", "role":"user", "name":"n"} ],"z":null}`,
-			`{"model": "m", "n":1.0e0,"x":{"b":1,"a":2}, "messages": [ {"role":"system","content":"hi"}, {"content" : "Is “a \"b\"\n” good?", "role":"user", "name":"n"} ],"z":null}`,
+			`{"model": "m", "k":1.0e0,"x":{"b":1,"a":2}, "messages": [ {"role":"system","content":"hi"}, {"content" : "Classify: a \"b\"\n", "role":"user", "name":"n"} ],"z":null}`,
+			`{"model": "m", "k":1.0e0,"x":{"b":1,"a":2}, "messages": [ {"role":"system","content":"hi"}, {"content" : "Is “a \"b\"\n” good?", "role":"user", "name":"n"} ],"z":null}`,
 		},
 		{
 			"text to text, every turn", chatPath, text1, text2,

@@ -147,7 +147,6 @@ func TestWhereTextsAreLookedFor(t *testing.T) {
 		{"assistant, tool and unknown", `[{"role":"assistant","content":"Classify: x"},{"role":"tool","content":"Classify: x"},{"role":"critic","content":"Classify: x"}]`, nil},
 		{"escapes", `[{"role":"user","content":"\u0043lassify:\u0020x\n\ud83d\ude42"}]`, []int{0}},
 		{"lone surrogate", `[{"role":"user","content":"Classify: \ud83d"}]`, nil},
-		{"invalid UTF-8", "[{\"role\":\"user\",\"content\":\"Classify: \xff\"}]", nil},
 		{"beside an image", `[{"role":"user","content":[{"type":"text","text":"Classify: x"},{"type":"image_url","image_url":{}}]}]`, []int{0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
