@@ -6,11 +6,13 @@ GOFLAGS_ := -trimpath -tags $(TAGS)
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/frontier
 LINT    := v2.15.0
 FUMPT   := v0.12.0
-SDK     := tests/sdk/python
-SDK_KEY := $(shell cat $(SDK)/requirements.txt 2>/dev/null | sha256sum | cut -c1-16)
-VENV    := $(CACHE)/python-$(SDK_KEY)
+SDK     := tests/sdk
+key      = $(shell cat $(1) 2>/dev/null | sha256sum | cut -c1-16)
+VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
+NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
+SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build test test-go test-sdk bench lint fmt race soak fuzz clean
+.PHONY: help build test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench lint fmt race soak fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -23,18 +25,38 @@ test: test-go test-sdk ## Run all tests; sets up what they need
 test-go: ## Run the Go tests
 	go test $(GOFLAGS_) ./...
 
+test-sdk: test-sdk-python test-sdk-node ## Run the vendors' real SDKs against a running ./caddy
+
+sdk-gateway: build
+	go build $(GOFLAGS_) -o $(CACHE)/fakeprovider ./internal/fakeprovider/cmd
+
 $(VENV)/.ready:
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(SDK)/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $(SDK)/python/requirements.txt
 	touch $@
 
-test-sdk: build ## Run the vendors' real SDKs against a running ./caddy
+test-sdk-python: sdk-gateway
 	@if command -v python3 >/dev/null && $(MAKE) --no-print-directory $(VENV)/.ready; then \
-	  go build $(GOFLAGS_) -o $(CACHE)/fakeprovider ./internal/fakeprovider/cmd && \
-	  FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(SDK); \
+	  $(SDK_ENV) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(SDK)/python; \
 	elif [ -n "$$CI" ]; then echo "SDK tests: python3 with venv is needed" >&2; exit 1; \
-	else echo "*** SKIPPED: the SDK tests need python3 with venv, and the package registry ***" >&2; fi
+	else echo "*** SKIPPED: the SDK tests in Python need python3 with venv, and the package registry ***" >&2; fi
+
+$(NODE)/.ready:
+	rm -rf $(NODE)
+	mkdir -p $(NODE)
+	cp $(SDK)/node/package.json $(SDK)/node/package-lock.json $(SDK)/node/.npmrc $(NODE)
+	cd $(NODE) && npm ci --ignore-scripts --silent
+	touch $@
+
+# Node looks for packages beside a file and above it, so the tests are copied to where the packages are.
+test-sdk-node: sdk-gateway
+	@if node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && command -v npm >/dev/null && $(MAKE) --no-print-directory $(NODE)/.ready; then \
+	  run=$$(mktemp -d $(NODE)/run.XXXXXX) && trap 'rm -rf "$$run"' EXIT && \
+	  cp $(SDK)/node/*.mjs examples/clients/*.mjs "$$run" && \
+	  $(SDK_ENV) node --test --test-reporter=spec --test-timeout=60000 "$$run"/*.test.mjs; \
+	elif [ -n "$$CI" ]; then echo "SDK tests: node 20 and npm are needed" >&2; exit 1; \
+	else echo "*** SKIPPED: the SDK tests in Node need node 20, npm, and the package registry ***" >&2; fi
 
 bench: ## Run the benchmarks
 	go test $(GOFLAGS_) -run '^$$' -bench . -benchtime 1s ./...

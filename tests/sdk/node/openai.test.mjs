@@ -1,6 +1,9 @@
 // The official openai package, unmodified, against a running gateway.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { after, before, beforeEach, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
@@ -186,4 +189,13 @@ test("models", async () => {
   const models = [];
   for await (const m of client.models.list()) models.push(m.id);
   assert.ok(models.includes("assistant") && models.includes("gpt-4"));
+});
+
+// It is copied here: see the Makefile.
+test("examples/clients/node-openai.mjs", async () => {
+  const example = fileURLToPath(new URL("./node-openai.mjs", import.meta.url));
+  const env = { ...process.env, OPENAI_BASE_URL: gateway.url + "/v1", OPENAI_API_KEY: "sk-caller" };
+  const { stdout } = await promisify(execFile)(process.execPath, [example], { env });
+  assert.equal(stdout, "you said: Say hello.\n");
+  assert.equal((await gateway.requests()).length, 1);
 });

@@ -146,6 +146,16 @@ class Gateway:
             time.sleep(0.05)
         raise AssertionError(f"no trace {request_id}: {trace}")
 
+    def traces(self, query, count, within=5):
+        """The rows of so many traces, when there are that many."""
+        for _ in range(within * 20):
+            rows = self.api("GET", f"/traces?limit=100&{query}")[1]["items"]
+            if len(rows) >= count:
+                break
+            time.sleep(0.05)
+        assert len(rows) == count, rows
+        return rows
+
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
