@@ -30,11 +30,20 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	for _, e := range examples {
 		found[e] = read(t, e)
 	}
+	// What the examples read when they are loaded.
+	secrets := t.TempDir()
+	for _, name := range []string{"openai.key", "batch.key"} {
+		if err := os.WriteFile(filepath.Join(secrets, name), []byte("sk-0123456789abcdef\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("RESERVE_API_KEY", "sk-fedcba9876543210")
 	for name, text := range found {
 		t.Run(name, func(t *testing.T) {
 			if formatted := caddyfile.Format([]byte(text)); !bytes.Equal(formatted, []byte(text)) {
 				t.Errorf("not formatted; want\n%s", formatted)
 			}
+			text := strings.ReplaceAll(text, "/etc/caddy", secrets)
 			raw, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": name})
 			if err != nil || len(warnings) > 0 {
 				t.Fatal(err, warnings)

@@ -117,6 +117,7 @@ type gateway struct {
 	log      *lockedBuffer
 	client   *http.Client
 	again    atomic.Int64 // calls that were made again, see send
+	env      []string     // more of the process's environment
 
 	cmd    *exec.Cmd
 	exited chan error
@@ -218,7 +219,7 @@ func (g *gateway) standardIn(data, options, stable, candidate string) string {
 func (g *gateway) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(caddyBinary(g), args...)
 	cmd.Dir = g.home
-	cmd.Env = []string{"HOME=" + g.home, "XDG_DATA_HOME=" + g.home + "/share", "XDG_CONFIG_HOME=" + g.home + "/config", "PATH=" + os.Getenv("PATH")}
+	cmd.Env = append([]string{"HOME=" + g.home, "XDG_DATA_HOME=" + g.home + "/share", "XDG_CONFIG_HOME=" + g.home + "/config", "PATH=" + os.Getenv("PATH")}, g.env...)
 	return cmd
 }
 
@@ -422,8 +423,8 @@ func (g *gateway) settled() (c counters) {
 }
 
 type trace struct {
-	ID, Model, Status, Route, Variant string
-	Usage                             *struct {
+	ID, Provider, Model, Status, Route, Variant string
+	Usage                                       *struct {
 		Input  int64 `json:"input_tokens"`
 		Output int64 `json:"output_tokens"`
 	}
