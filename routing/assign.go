@@ -38,13 +38,16 @@ func (s *split) pick(bucket uint16) int {
 }
 
 // bucket places a unit: the same everywhere and for ever, without a store.
-func bucket(route, unit string) uint16 {
+func bucket(route, unit string) uint16 { return uint16(place(route, unit) % hundred) }
+
+// place hashes a unit. Its remainder by hundred is the unit's bucket.
+func place(route, unit string) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	_, _ = d.WriteString(route)
 	_, _ = d.WriteString("\x00")
 	_, _ = d.WriteString(unit)
-	return uint16(d.Sum64() % hundred)
+	return d.Sum64()
 }
 
 // unit is what is kept on one variant. missing says that what the route asks
