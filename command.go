@@ -29,7 +29,9 @@ func registerCommand() {
 Shows and changes what the LLM gateway of a running Caddy has: prompts, traces,
 routes and their weights. It is a client of Caddy's admin API (/llm/…), which it
 finds as other commands do: by --address, else by the configuration named with
---config, else at ` + caddy.DefaultAdminListen + `. It opens no files of the server's, but for store restore, which wants it stopped.
+--config, else at ` + caddy.DefaultAdminListen + `. It opens no files of the server's,
+but for store restore, which wants it stopped. To see it all without a server and
+without a key: caddy llm demo.
 
 On a terminal it prints tables; into a pipe the same as plain text in columns.
 With --json it prints the admin API's own JSON.
@@ -68,6 +70,7 @@ func configureCommand(cmd *cobra.Command) {
 		c.tracesCommand(),
 		c.statsCommand(),
 		c.storeCommand(),
+		c.demoCommand(),
 	)
 }
 

@@ -162,6 +162,31 @@ func (p printer) heading(s string) {
 	fmt.Fprintf(p.out, "\n%s\n", s)
 }
 
+// shell prints a command line that the reader can run.
+func (p printer) shell(s string) {
+	if p.colour {
+		s = paint(text.FgCyan, s)
+	}
+	fmt.Fprintf(p.out, "  %s\n", s)
+}
+
+// progress shows, on a terminal only, how much is done, in a line that the
+// next call replaces. clearProgress makes room for other output.
+func (p printer) progress(done, total int, what string) {
+	const width = 30
+	if !p.terminal || done%max(total/100, 1) != 0 {
+		return
+	}
+	full := width * done / max(total, 1)
+	fmt.Fprintf(p.out, "\r[%s%s] %d of %d %s ", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total, what)
+}
+
+func (p printer) clearProgress() {
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r%60s\r", "")
+	}
+}
+
 // diff prints a unified diff.
 func (p printer) diff(d string) {
 	for line := range strings.Lines(d) {

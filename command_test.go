@@ -192,7 +192,7 @@ func TestCommandGolden(t *testing.T) {
 			"prompts register senti -t x --tag team", "prompts diff senti 1", "prompts alias senti production", "prompts alias senti production two", "prompts alias senti production 2 --delete",
 			"prompts render senti --var text", "prompts render senti --var a=1 --var a=2", "prompts recognize", "rollout weights sentiment", "rollout weights sentiment stable",
 			"rollout weights sentiment stable=much", "rollout weights sentiment stable=50 stable=50", "rollout weights sentiment stable=101", "traces list --since yesterday", "traces list --limit 0",
-			"traces list --prompt a/1 --version 2", "traces show", "traces tail --lines -1", "traces tail --interval 0s", "stats --group-by moon", "stats --nothing", "status --address a:1-2",
+			"traces list --prompt a/1 --version 2", "traces show", "traces tail --lines -1", "traces tail --interval 0s", "stats --group-by moon", "stats --nothing", "status --address a:1-2", "demo", "demo --moon",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -277,7 +277,10 @@ func TestCommandExamples(t *testing.T) {
 	llm.CobraFunc(root)
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
-		if cmd.Name() == "help" || cmd.Name() == "completion" {
+		switch cmd.Name() {
+		case "help", "completion":
+			return
+		case "demo": // a server of its own: see TestDemo
 			return
 		}
 		t.Run(strings.ReplaceAll(cmd.CommandPath(), " ", "_"), func(t *testing.T) {

@@ -1,0 +1,232 @@
+package frontier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-frontier/frontier/internal/demo"
+)
+
+func (c *cli) demoCommand() *cobra.Command {
+	var (
+		dir        string
+		port       int
+		seed       int64
+		fast, exit bool
+	)
+	cmd := c.command("demo", "Plays a migration from gpt-4 to gpt-4o-mini on simulated models", `
+Starts a Caddy of its own with the gateway and two simulated models, and plays a
+migration on it: traced calls, versions of a prompt, two models compared, traffic
+split between them. All figures are read from the running gateway. It needs no
+key and no network, and leaves the files and servers of other Caddys alone.
+
+The server then stays up to be looked at until it is interrupted; with --exit it
+ends with the play. If a part of the play does not give what it must, the exit
+code is 1.
+
+	$ caddy llm demo
+	$ caddy llm demo --exit --fast`, exactly(), func(r *request, _ []string) error {
+		for _, flag := range []string{"address", "config", "adapter", "json"} {
+			if r.cmd.Flags().Changed(flag) {
+				return usagef("the demo takes no --%s: it starts a server of its own and prints a play", flag)
+			}
+		}
+		switch {
+		case port < 0 || port > 65535:
+			return usagef("--port %d: want 1 to 65535, or 0 for one that is free", port)
+		case seed < 1:
+			return usagef("--seed %d: want a number above zero", seed)
+		}
+		ctx, stop := signal.NotifyContext(r.ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		r.ctx = ctx
+		return r.demo(dir, exit, func(s *demo.Scenario, dir string) (*demo.Server, error) {
+			v, err := demo.NewServer(s, dir, port)
+			if err != nil {
+				return nil, err
+			}
+			v.Seed, v.Fast = seed, fast
+			return v, v.Start()
+		})
+	})
+	flags := cmd.Flags()
+	flags.IntVarP(&port, "port", "p", 0, "The gateway's port on 127.0.0.1; default: one that is free")
+	flags.StringVar(&dir, "data-dir", "", "Keep everything in this directory; default: a temporary one, removed at the end")
+	flags.BoolVar(&exit, "exit", false, "End after the play")
+	flags.BoolVar(&fast, "fast", false, fmt.Sprintf("Divide the models' latencies by %d", demo.Faster))
+	flags.Int64Var(&seed, "seed", 1, "Begins what is random: the models' answers and the users' names")
+	return cmd
+}
+
+// demo starts the server, plays, and leaves the server up unless it shall exit.
+func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string) (*demo.Server, error)) (err error) {
+	began := time.Now()
+	scenario, err := demo.Load()
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "frontier-demo-"); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil || r.ctx.Err() != nil {
+				_ = os.RemoveAll(dir)
+			}
+		}()
+	} else if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	defer stopDemo()
+	server, err := start(scenario, dir)
+	if err != nil {
+		return fmt.Errorf("starting the demo's server: %w", err)
+	}
+	if r.server, err = newAdminClient(server.Admin); err != nil {
+		return err
+	}
+	p := newPlay(r, scenario, server)
+	defer p.app.Close()
+	p.opening()
+	err = p.all()
+	switch {
+	case r.ctx.Err() != nil:
+		return errors.New("the demo was interrupted")
+	case err != nil:
+		return fmt.Errorf("%w; Caddy's log is %s", err, server.Log())
+	}
+	took := float64(time.Since(began).Milliseconds())
+	p.heading("Done in " + milliseconds(&took) + ". All of it was real but the models.")
+	if !exit {
+		p.lookAround()
+		<-r.ctx.Done()
+		p.line("\nStopped.")
+	}
+	return nil
+}
+
+// stopDemo stops this process's Caddy and stores what is still in memory.
+func stopDemo() {
+	app, err := running()
+	_ = caddy.Stop()
+	if err == nil {
+		app.data.flush(exitWait)
+	}
+}
+
+// play is one performance of the scenario.
+type play struct {
+	*request
+	*demo.Scenario
+	host *demo.Server
+	app  *demo.Application
+
+	number int       // of the part that is played
+	began  time.Time // when it was begun
+
+	// What parts hand on to later ones.
+	traced             string       // the first call's trace
+	production, better *versionView // versions of sentiment_production
+	baseline           []demo.Answer
+	splitSince         time.Time
+	answered           map[string]int // calls of the split, by variant
+}
+
+func newPlay(r *request, s *demo.Scenario, host *demo.Server) *play {
+	return &play{request: r, Scenario: s, host: host, app: demo.NewApplication(host.URL(), s.Parameters)}
+}
+
+// parts are played in this order. Each ends with an error when what it has
+// read of the gateway is not what it must be.
+func (p *play) parts() []part {
+	return []part{
+		{"One call, traced", p.tracedCall},
+		{"A prompt and its versions", p.versions},
+		{"The prompt that production uses", p.register},
+		{"Both models, the same prompt", p.compare},
+		{"A better prompt for the cheaper model", p.improve},
+		{"A fifth of the users", p.split},
+		{"What it comes to", p.figures},
+	}
+}
+
+type part struct {
+	title string
+	play  func() error
+}
+
+func (p *play) all() error {
+	parts := p.parts()
+	for i, part := range parts {
+		p.heading(fmt.Sprintf("%d/%d  %s", i+1, len(parts), part.title))
+		p.line("")
+		p.number, p.began = i+1, time.Now()
+		if err := part.play(); err != nil {
+			return fmt.Errorf("part %d, %q: %w", i+1, part.title, err)
+		}
+	}
+	return nil
+}
+
+func (p *play) opening() {
+	p.heading("A sentiment classifier moves from " + p.Models.Stable.ID() + " to " + p.Models.Candidate.ID())
+	p.line("")
+	p.line("The two models are simulated; the gateway, its traces and its figures are real.")
+	if p.host.Fast {
+		p.line(fmt.Sprintf("Their latencies are divided by %d (--fast).", demo.Faster))
+	}
+	p.line("")
+	p.fields(
+		field{"gateway", p.host.URL()},
+		field{"admin API", p.host.Admin},
+		field{"configuration", p.host.Config()},
+		field{"Caddy's log", p.host.Log()},
+	)
+}
+
+// lookAround says what there is to see of the server that stays up.
+func (p *play) lookAround() {
+	program := os.Args[0]
+	if strings.ContainsAny(program, " \t'\"\\") {
+		program = "caddy"
+	}
+	p.line("")
+	p.line("The server is still up. Look around from another terminal:")
+	p.line("")
+	for _, command := range []string{
+		"traces list --limit 5",
+		"traces show " + p.traced,
+		"prompts list",
+		"routes list",
+		"stats",
+		"rollout weights sentiment stable=50 candidate=50",
+	} {
+		p.shell(program + " llm " + command + " --address " + p.host.Admin)
+	}
+	p.line("")
+	p.shell("curl -i " + p.host.URL() + "/chat/completions \\")
+	p.shell(`  -d '{"model": "` + p.Models.Stable.ID() + `", "user": "you", "messages": [{"role": "user", "content":`)
+	p.shell(`       "Classify sentiment: positive, negative, or neutral.\n\nText: I love it"}]}'`)
+	p.line("")
+	p.line("Ctrl-C stops it.")
+}
+
+// wait ends early when the demo is interrupted.
+func (p *play) wait(d time.Duration) error {
+	select {
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,96 @@
+package demo_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddy-frontier/frontier/internal/demo"
+)
+
+func TestScenario(t *testing.T) {
+	s, err := demo.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Models.Stable.ID() != "gpt-4" || s.Models.Candidate.ID() != "gpt-4o-mini" || len(s.Records) != 10 {
+		t.Errorf("got %+v", s)
+	}
+	for _, step := range []struct {
+		a, b string
+		same bool
+	}{
+		{"positive", " Positive\n", true},
+		{"positive", "positive.", false},
+	} {
+		if got := s.Same(step.a, step.b); got != step.same {
+			t.Errorf("%q and %q: same is %v", step.a, step.b, got)
+		}
+	}
+}
+
+func TestAskAll(t *testing.T) {
+	var atOnce, most atomic.Int64
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer atOnce.Add(-1)
+		if n := atOnce.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"broken"`) {
+			http.Error(w, "no", http.StatusBadGateway)
+			return
+		}
+		w.Header().Set("LLM-Variant", "stable")
+		_, _ = fmt.Fprintf(w, `{"choices": [{"message": {"content": %q}}]}`, body)
+	}))
+	defer gateway.Close()
+	app := demo.NewApplication(gateway.URL, nil)
+	defer app.Close()
+	calls := make([]demo.Call, 20)
+	for i := range calls {
+		calls[i] = demo.Call{Model: "m", Message: fmt.Sprint("number ", i)}
+	}
+
+	last := 0
+	answers, err := app.AskAll(t.Context(), calls, 4, func(n int) { last = n })
+	if err != nil || last != 20 || most.Load() > 4 {
+		t.Errorf("%v, %d calls, %d at once", err, last, most.Load())
+	}
+	for i, a := range answers {
+		if want := fmt.Sprintf(`{"messages":[{"role":"user","content":"number %d"}],"model":"m"}`, i); a.Text != want || a.Variant != "stable" {
+			t.Errorf("got %+v, want %s", a, want)
+		}
+	}
+
+	calls[3].Model = "broken"
+	if _, err := app.AskAll(t.Context(), calls, 4, func(int) {}); err == nil || err.Error() != "the gateway answers a call of broken with HTTP status 502: no" {
+		t.Errorf("got %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := app.AskAll(ctx, calls, 4, func(int) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestServersDiffer(t *testing.T) {
+	s, err := demo.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := demo.NewServer(s, t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Gateway == v.Simulator || v.Simulator == v.Admin || v.Admin == v.Gateway {
+		t.Errorf("got %+v", v)
+	}
+}

@@ -1,0 +1,78 @@
+// Package demo has what `caddy llm demo` plays with: the reference scenario,
+// a Caddy with the gateway and simulated models, and an application that
+// calls the gateway as applications do.
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	_ "embed"
+)
+
+//go:embed scenario.json
+var scenarioJSON []byte
+
+// Scenario is the migration that is played.
+type Scenario struct {
+	About  string `json:"about"`
+	Models struct {
+		Stable    Model `json:"stable"`
+		Candidate Model `json:"candidate"`
+	} `json:"models"`
+	Prompts            map[string][]string        `json:"prompts"` // templates by name, the oldest version first
+	Parameters         map[string]json.RawMessage `json:"parameters"`
+	Normalize          []string                   `json:"normalize"`
+	Records            []Record                   `json:"records"`
+	ReadyAtConsistency float64                    `json:"ready_at_consistency"`
+}
+
+// Model is a model to be simulated. Its name has the real provider before the slash.
+type Model struct {
+	Name                string  `json:"model"`
+	LatencyMS           float64 `json:"latency_ms"`
+	USDPerMillionTokens float64 `json:"usd_per_million_tokens"`
+}
+
+// ID is the model's name without its provider.
+func (m Model) ID() string {
+	_, id, _ := strings.Cut(m.Name, "/")
+	return id
+}
+
+// Record is one input of the classifier.
+type Record struct {
+	Text string `json:"text"`
+}
+
+// Load returns the reference scenario.
+func Load() (*Scenario, error) {
+	s := new(Scenario)
+	if err := json.Unmarshal(scenarioJSON, s); err != nil {
+		return nil, fmt.Errorf("reading the scenario: %w", err)
+	}
+	return s, nil
+}
+
+// Paste puts a text into a template as an application does that has its prompt in its own code.
+func Paste(template, text string) string {
+	return strings.ReplaceAll(template, "{{text}}", text)
+}
+
+// Same reports whether two answers are the same once they are normalized.
+func (s *Scenario) Same(a, b string) bool {
+	return s.normalize(a) == s.normalize(b)
+}
+
+func (s *Scenario) normalize(answer string) string {
+	for _, rule := range s.Normalize {
+		switch rule {
+		case "lower":
+			answer = strings.ToLower(answer)
+		case "trim":
+			answer = strings.TrimSpace(answer)
+		}
+	}
+	return answer
+}
