@@ -1,4 +1,4 @@
-# The targets that people use: build, test, bench, lint. `make help` lists them all.
+# The targets that people use: build, demo, test, bench, lint. `make help` lists them all.
 MODULE  := github.com/caddy-frontier/frontier
 CADDY   := v2.11.9
 TAGS    := nobadger,nomysql,nopgx
@@ -12,13 +12,17 @@ VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench lint fmt race soak fuzz clean
+.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench lint fmt race soak fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 build: ## Build ./caddy with Frontier in it
 	XCADDY_GO_BUILD_FLAGS="-trimpath -ldflags=-s -tags=$(TAGS)" go tool xcaddy build $(CADDY) --with $(MODULE)@v0.0.0=. --output ./caddy
+
+# DEMO_FLAGS=--exit: do not stay up at the end
+demo: build ## Play the reference migration on the embedded simulator
+	./caddy llm demo $(DEMO_FLAGS)
 
 test: test-go test-sdk ## Run all tests; sets up what they need
 

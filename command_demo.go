@@ -75,13 +75,16 @@ func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string)
 	if err != nil {
 		return err
 	}
+	keep := false // the log of a failure
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "frontier-demo-"); err != nil {
 			return err
 		}
+		remove := func(context.Context) { _ = os.RemoveAll(dir) }
+		caddy.OnExit(remove) // caddy stop
 		defer func() {
-			if err == nil || r.ctx.Err() != nil {
-				_ = os.RemoveAll(dir)
+			if !keep {
+				remove(r.ctx)
 			}
 		}()
 	} else if dir, err = filepath.Abs(dir); err != nil {
@@ -103,6 +106,7 @@ func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string)
 	case r.ctx.Err() != nil:
 		return errors.New("the demo was interrupted")
 	case err != nil:
+		keep = true
 		return fmt.Errorf("%w; Caddy's log is %s", err, server.Log())
 	}
 	took := float64(time.Since(began).Milliseconds())

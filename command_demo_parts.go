@@ -40,7 +40,7 @@ func (p *play) tracedCall() error {
 		return fmt.Errorf("trace %s has status %q, and lacks tokens or cost", t.ID, t.Status)
 	}
 	p.traced = t.ID
-	p.line("An application sends an ordinary OpenAI request to the gateway. It is traced by itself.")
+	p.line("An application sends an ordinary OpenAI request. The gateway traces it; nothing has to be set up.")
 	p.line("")
 	in, out := tokens(t.Usage)
 	p.fields(
@@ -286,6 +286,7 @@ func (p *play) split() error {
 		}
 	}
 	t := table{columns: []column{{name: "variant"}, {name: "model"}, {name: "prompt sent"}, {name: "users", right: true}, {name: "share", right: true}, {name: "expected (95%)", right: true}}}
+	inside := true
 	deviation := math.Sqrt(users * candidate / 100.0 * (1 - candidate/100.0))
 	for _, v := range []struct {
 		name string
@@ -295,10 +296,14 @@ func (p *play) split() error {
 		if math.Abs(float64(n)-v.mean) > 4*deviation {
 			return fmt.Errorf("%d of %d users were drawn to %s, want about %g", n, users, v.name, v.mean)
 		}
-		t.add(v.name, models[v.name], bound[v.name], strconv.Itoa(n), share(float64(n)/users),
-			fmt.Sprintf("%.0f to %.0f", math.Ceil(v.mean-1.96*deviation), math.Floor(v.mean+1.96*deviation)))
+		low, high := math.Ceil(v.mean-1.96*deviation), math.Floor(v.mean+1.96*deviation)
+		inside = inside && float64(n) >= low && float64(n) <= high
+		t.add(v.name, models[v.name], bound[v.name], strconv.Itoa(n), share(float64(n)/users), fmt.Sprintf("%.0f to %.0f", low, high))
 	}
 	p.table(t)
+	if !inside {
+		p.line("That is beyond the expected band, as one draw in twenty is.")
+	}
 	p.line("")
 	p.line(fmt.Sprintf("On their second call, %d of %d users met the same variant.", kept, users))
 	if _, err := p.traces("split", len(calls)); err != nil {

@@ -99,7 +99,7 @@ func (d *demonstration) end() int {
 func (d *demonstration) files() (left []string) {
 	for _, dir := range []string{d.temp, d.home} {
 		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, _ error) error {
-			if e != nil && !e.IsDir() {
+			if e != nil && path != dir {
 				left = append(left, path)
 			}
 			return nil
@@ -185,7 +185,7 @@ func TestDemo(t *testing.T) {
 
 	// The commands that it says to look around with work.
 	looked := 0
-	for _, line := range strings.Split(out, "\n") {
+	for line := range strings.SplitSeq(out, "\n") {
 		_, args, ok := strings.Cut(line, " llm ")
 		if ok && strings.HasPrefix(line, "  ") {
 			looked++

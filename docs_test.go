@@ -59,6 +59,23 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	}
 }
 
+// An example that a document shows after naming its file is that file.
+func TestDocumentedExamples(t *testing.T) {
+	shown := regexp.MustCompile("(?s)`(examples/[a-z]+/Caddyfile)`[^`]*\n\n```caddyfile\n(.*?)```")
+	n := 0
+	for _, doc := range documents(t) {
+		for _, m := range shown.FindAllStringSubmatch(read(t, doc), -1) {
+			n++
+			if want := read(t, m[1]); m[2] != want {
+				t.Errorf("%s shows another %s:\n%s", doc, m[1], m[2])
+			}
+		}
+	}
+	if n < 2 {
+		t.Errorf("%d examples are shown", n)
+	}
+}
+
 // Links between documents, and to files that they mention in backquotes with
 // a known ending, lead somewhere.
 func TestDocumentedLinks(t *testing.T) {
