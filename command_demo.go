@@ -18,12 +18,7 @@ import (
 )
 
 func (c *cli) demoCommand() *cobra.Command {
-	var (
-		dir        string
-		port       int
-		seed       int64
-		fast, exit bool
-	)
+	var o demoOptions
 	cmd := c.command("demo", "Plays a migration from gpt-4 to gpt-4o-mini on simulated models", `
 Starts a Caddy of its own with the gateway and two simulated models, and plays a
 migration on it: traced calls, versions of a prompt, two models compared, traffic
@@ -42,40 +37,40 @@ code is 1.
 			}
 		}
 		switch {
-		case port < 0 || port > 65535:
-			return usagef("--port %d: want 1 to 65535, or 0 for one that is free", port)
-		case seed < 1:
-			return usagef("--seed %d: want a number above zero", seed)
+		case o.port < 0 || o.port > 65535:
+			return usagef("--port %d: want 1 to 65535, or 0 for one that is free", o.port)
+		case o.seed < 1:
+			return usagef("--seed %d: want a number above zero", o.seed)
 		}
 		ctx, stop := signal.NotifyContext(r.ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
 		r.ctx = ctx
-		return r.demo(dir, exit, func(s *demo.Scenario, dir string) (*demo.Server, error) {
-			v, err := demo.NewServer(s, dir, port)
-			if err != nil {
-				return nil, err
-			}
-			v.Seed, v.Fast = seed, fast
-			return v, v.Start()
-		})
+		return r.demo(o)
 	})
 	flags := cmd.Flags()
-	flags.IntVarP(&port, "port", "p", 0, "The gateway's port on 127.0.0.1; default: one that is free")
-	flags.StringVar(&dir, "data-dir", "", "Keep everything in this directory; default: a temporary one, removed at the end")
-	flags.BoolVar(&exit, "exit", false, "End after the play")
-	flags.BoolVar(&fast, "fast", false, fmt.Sprintf("Divide the models' latencies by %d", demo.Faster))
-	flags.Int64Var(&seed, "seed", 1, "Begins what is random: the models' answers and the users' names")
+	flags.IntVarP(&o.port, "port", "p", 0, "The gateway's port on 127.0.0.1; default: one that is free")
+	flags.StringVar(&o.dir, "data-dir", "", "Keep everything in this directory; default: a temporary one, removed at the end")
+	flags.BoolVar(&o.exit, "exit", false, "End after the play")
+	flags.BoolVar(&o.fast, "fast", false, fmt.Sprintf("Divide the models' latencies by %d", demo.Faster))
+	flags.Int64Var(&o.seed, "seed", 1, "Begins what is random: the models' answers and the users' names")
 	return cmd
 }
 
+type demoOptions struct {
+	dir        string // "": a temporary one
+	port       int    // of the gateway; 0: any
+	seed       int64
+	fast, exit bool
+}
+
 // demo starts the server, plays, and leaves the server up unless it shall exit.
-func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string) (*demo.Server, error)) (err error) {
+func (r *request) demo(o demoOptions) error {
 	began := time.Now()
 	scenario, err := demo.Load()
 	if err != nil {
 		return err
 	}
-	keep := false // the log of a failure
+	dir, keep := o.dir, false // keep: for its log
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "frontier-demo-"); err != nil {
 			return err
@@ -91,7 +86,11 @@ func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string)
 		return err
 	}
 	defer stopDemo()
-	server, err := start(scenario, dir)
+	server, err := demo.NewServer(scenario, dir, o.port)
+	if err == nil {
+		server.Seed, server.Fast = o.seed, o.fast
+		err = server.Start()
+	}
 	if err != nil {
 		return fmt.Errorf("starting the demo's server: %w", err)
 	}
@@ -111,7 +110,7 @@ func (r *request) demo(dir string, exit bool, start func(*demo.Scenario, string)
 	}
 	took := float64(time.Since(began).Milliseconds())
 	p.heading("Done in " + milliseconds(&took) + ". All of it was real but the models.")
-	if !exit {
+	if !o.exit {
 		p.lookAround()
 		<-r.ctx.Done()
 		p.line("\nStopped.")
