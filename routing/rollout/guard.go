@@ -1,0 +1,105 @@
+package rollout
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Result is what a guard has come to: Argo's four.
+type Result string
+
+// No data is never a pass.
+const (
+	Pass         Result = "pass"
+	Fail         Result = "fail"
+	Inconclusive Result = "inconclusive"
+	Error        Result = "error" // the measurement itself is wrong
+)
+
+// GuardStatus is how a guard stands.
+type GuardStatus struct {
+	Name    string `json:"name"`
+	Outcome Result `json:"outcome"`
+	// What is compared with the threshold; null: nothing was measured yet.
+	Value     *float64 `json:"value"`
+	Threshold *float64 `json:"threshold"`
+	// What is missing, in words.
+	Needed string `json:"needed"`
+
+	words  string   // what was found, for the log
+	traces []string // the ids of the traces behind it
+}
+
+// guard is one promise that the candidate has to keep.
+type guard interface {
+	name() string
+	// needs is what it needs of the route, if anything.
+	needs() string
+	// judge looks at evidence; any number of times. alpha is the chance of a wrong fail in this step.
+	judge(e *Evidence, alpha float64) GuardStatus
+}
+
+// promoteLevel is the chance that a guard passes a candidate that is worse than its limit.
+const promoteLevel = 0.05
+
+var infinity = math.Inf(1)
+
+const guardNames = "errors, latency, cost, format, consistency, quality"
+
+func parseGuard(g GuardSpec) (guard, error) {
+	var parsed guard
+	var err error
+	switch g.Name {
+	case errorsGuard, formatGuard:
+		parsed, err = parseFailureGuard(g)
+	case latencyGuard:
+		parsed, err = parseLatency(g.Args)
+	case costGuard:
+		parsed, err = parseCost(g.Args)
+	case consistencyGuard, qualityGuard:
+		parsed, err = parseScore(g)
+	default:
+		return nil, fmt.Errorf("guard %q: want one of: %s", g.Name, guardNames)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("guard %s: %w", g.Name, err)
+	}
+	return parsed, nil
+}
+
+// factor reads arguments such as 1.5x.
+func factor(arg string) (float64, bool) {
+	n, ok := strings.CutSuffix(arg, "x")
+	v, err := strconv.ParseFloat(n, 64)
+	return v, ok && err == nil && !math.IsNaN(v)
+}
+
+// share reads arguments such as 2%.
+func share(arg string) (float64, bool) {
+	n, ok := strings.CutSuffix(arg, "%")
+	v, err := strconv.ParseFloat(n, 64)
+	return v / 100, ok && err == nil && !math.IsNaN(v)
+}
+
+// number is a value that JSON has; null for those it has not.
+func number(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}
+
+// Judge looks at how the guards stand.
+func (p *Plan) Judge(e *Evidence) []GuardStatus {
+	out := make([]GuardStatus, len(p.guards))
+	for i, g := range p.guards {
+		a := p.alpha
+		if _, whole := g.(*failureGuard); !whole { // begins anew with each step
+			a /= float64(len(p.spec.Steps))
+		}
+		out[i] = g.judge(e, a)
+	}
+	return out
+}

@@ -1,0 +1,195 @@
+package rollout
+
+import (
+	"fmt"
+	"maps"
+	"math"
+)
+
+// to enters a phase, with a line in the log.
+func (m *move) to(phase Phase, reason string, traces []string) {
+	m.Phase, m.Reason, m.Actor, m.Since = phase, reason, m.actor, m.now
+	m.note(reason, traces)
+}
+
+// note writes a line in the log.
+func (m *move) note(text string, traces []string) {
+	m.Log = append(m.Log, Entry{At: m.now, Text: text, Actor: m.actor, Traces: traces})
+	m.Log = m.Log[max(0, len(m.Log)-maxLog):]
+	m.Revision++
+	m.changed = true
+}
+
+func (m *move) tell(event string, traces []string) {
+	m.emit = append(m.emit, Effect{Kind: Emit, Name: event, Text: m.Reason, Traces: traces})
+}
+
+// restart begins a new epoch: what was measured does not count any more, and
+// the step is held from the beginning.
+func (m *move) restart() {
+	m.Epoch++
+	m.begin()
+}
+
+// begin holds a step from the beginning.
+func (m *move) begin() {
+	m.HeldMS, m.Guards, m.Units = 0, nil, nil
+	m.Clock = Clock{TickedAt: m.now, FreshAt: m.now}
+}
+
+// remember keeps what undo goes back to.
+func (m *move) remember() {
+	m.Undo = append(m.Undo, Before{
+		Phase: m.Phase, Step: m.Step, Reason: m.Reason, Weights: maps.Clone(m.Weights), HeldMS: m.HeldMS, Manual: m.Manual, Spoilt: m.Spoilt,
+	})
+	m.Undo = m.Undo[max(0, len(m.Undo)-maxUndo):]
+}
+
+// enter begins a step.
+func (m *move) enter(step int, reason string) {
+	spec := m.plan.spec.Steps[step-1]
+	if step == m.Steps && spec.Percent == 100 && spec.Duration == 0 && !spec.Wait {
+		m.complete(reason)
+		return
+	}
+	m.Step = step
+	m.Weights = m.plan.weights(spec.Percent)
+	if m.Manual || m.Spoilt {
+		m.Manual, m.Spoilt = false, false
+		m.Epoch++
+	}
+	m.begin()
+	m.to(PhaseProgressing, fmt.Sprintf("%s: step %d of %d, %s for %s", reason, step, m.Steps, percent(spec.Percent/100), m.To), nil)
+	m.tell(EventAdvanced, nil)
+}
+
+func (m *move) complete(reason string) {
+	m.Step = m.Steps
+	m.Weights = m.plan.weights(100)
+	m.Manual, m.Spoilt = false, false
+	m.begin()
+	m.to(PhaseCompleted, reason+": completed, all traffic is on "+m.To, nil)
+	m.tell(EventCompleted, nil)
+}
+
+// abort gives all traffic to stable, until a human acts. What the guards saw stays to be read.
+func (m *move) abort(reason string, traces []string) {
+	m.Weights = m.plan.weights(0)
+	m.Manual, m.Spoilt = false, false
+	m.to(PhaseAborted, reason, traces)
+	m.tell(EventAborted, traces)
+}
+
+// pause keeps the weights. After a spoilt measurement resuming begins a new epoch.
+func (m *move) pause(reason string, spoilt bool) {
+	m.Spoilt = m.Spoilt || spoilt
+	m.to(PhasePaused, reason, nil)
+}
+
+func (m *move) resume(reason string) {
+	m.remember()
+	switch {
+	case m.Phase == PhaseAborted || m.Step == 0:
+		m.Step, m.Manual, m.Spoilt = 0, false, false
+		m.restart()
+		m.to(PhasePending, because("resumed", reason), nil)
+		if m.Unresolved == "" {
+			m.enter(1, because("begun again", reason))
+		}
+	case m.Manual, m.Spoilt:
+		m.enter(m.Step, because("resumed with new evidence", reason))
+	default:
+		m.Clock.TickedAt, m.Clock.FreshAt = m.now, m.now
+		m.to(PhaseProgressing, because("resumed", reason), nil)
+	}
+}
+
+// undo goes back to what was before the last decision. When that brings other
+// weights back, what was measured in between does not count.
+func (m *move) undo(reason string) {
+	last := len(m.Undo) - 1
+	b := m.Undo[last]
+	m.Undo = m.Undo[:last]
+	moved := m.Step != b.Step || !maps.Equal(m.Weights, b.Weights)
+	m.Step, m.Weights, m.HeldMS, m.Manual, m.Spoilt = b.Step, maps.Clone(b.Weights), b.HeldMS, b.Manual, b.Spoilt
+	m.Clock.TickedAt, m.Clock.FreshAt = m.now, m.now
+	if moved {
+		m.restart()
+	}
+	m.to(b.Phase, because(fmt.Sprintf("undone: %s again, %s", b.Phase, words(b.Weights)), reason), nil)
+}
+
+// adopt begins a generation: the first one, or that of a changed spec.
+func (m *move) adopt() {
+	p := m.plan
+	first := m.SpecHash == ""
+	if m.Phase == PhaseCompleted && m.From == p.spec.From && m.To == p.spec.To {
+		m.SpecHash, m.Target, m.Steps, m.Step = p.hash, p.target, len(p.spec.Steps), len(p.spec.Steps)
+		m.Weights = p.kept(m.Weights)
+		m.note("the spec was changed; the rollout stays completed", nil)
+		return
+	}
+	another := m.Target != p.target || m.To != p.spec.To
+	m.Generation++
+	m.SpecHash, m.From, m.To, m.Target, m.Steps, m.Step = p.hash, p.spec.From, p.spec.To, p.target, len(p.spec.Steps), 0
+	m.Undo, m.Manual, m.Spoilt = nil, false, false
+	m.Unresolved = "the prompts were not looked up yet"
+	switch {
+	case len(m.Weights) == 0:
+		m.Weights = p.weights(0)
+	default:
+		m.Weights = p.kept(m.Weights)
+		if another {
+			m.withdraw()
+		}
+	}
+	m.restart()
+	if first {
+		m.to(PhasePending, "waiting for the prompts", nil)
+		return
+	}
+	m.to(PhasePending, fmt.Sprintf("the spec was changed: generation %d, %s", m.Generation, words(m.Weights)), nil)
+}
+
+// withdraw gives stable the weight of a candidate of which nothing was ever
+// measured: what it had was another's.
+func (m *move) withdraw() {
+	m.Weights[m.From] = math.Round(100*(m.Weights[m.From]+m.Weights[m.To])) / 100
+	m.Weights[m.To] = 0
+}
+
+// prompts notes whether the variants' prompts resolve.
+func (m *move) prompts(problem string) {
+	if m.Unresolved == problem {
+		return
+	}
+	m.Unresolved = problem
+	m.changed = true
+	if problem != "" && m.running() {
+		m.remember()
+		m.pause("the prompts do not resolve any more: "+problem, false)
+	}
+}
+
+// moved is told when a variant answers with something else than before. A
+// candidate that is another one begins again; when stable is, somebody has to
+// say whether the comparison is still the one that was wanted.
+func (m *move) moved(variant, reason string) {
+	if m.Phase == PhaseCompleted || m.Phase == PhaseAborted || m.Phase == PhasePending || variant != m.From && variant != m.To {
+		return
+	}
+	if variant == m.To && !m.Manual {
+		m.Undo = nil
+		m.Generation++
+		m.Step, m.Spoilt = 0, false
+		m.withdraw()
+		m.restart()
+		m.to(PhasePending, because(fmt.Sprintf("%s answers with something else now: generation %d", variant, m.Generation), reason), nil)
+		return
+	}
+	m.restart()
+	if m.Phase != PhasePaused {
+		m.remember()
+	}
+	m.pause(because(variant+" answers with something else now; resume to go on", reason), true)
+}
