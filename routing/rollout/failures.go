@@ -88,23 +88,20 @@ func (f *failures) add(o *Outcome, bad bool) (decided bool) {
 	return bad && f.judge(o.Share)
 }
 
-// judge looks whether a limit has been reached.
+// judge looks whether a limit has been reached. An outage is not the last word:
+// when stable recovers from it and the candidate does not, the candidate is broken.
 func (f *failures) judge(share float64) bool {
-	if f.verdict != open {
-		return false
-	}
+	before := f.verdict
 	switch {
+	case before != open && before != outage:
 	case f.conditional.evidence() >= f.limit:
 		f.verdict = worse
-	case f.alone.evidence() >= f.limit:
+	case f.alone.evidence() >= f.limit && (share >= 1 || !f.alone.shared()):
 		f.verdict = broken
-		if share < 1 && f.alone.shared() {
-			f.verdict = outage
-		}
-	case f.recent.outage():
+	case f.alone.evidence() >= f.limit, f.recent.outage():
 		f.verdict = outage
 	}
-	return f.verdict != open
+	return f.verdict != before
 }
 
 // bound is what the candidate alone may fail, made again now and then.

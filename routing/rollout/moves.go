@@ -8,7 +8,7 @@ import (
 
 // to enters a phase, with a line in the log.
 func (m *move) to(phase Phase, reason string, traces []string) {
-	m.Phase, m.Reason, m.Actor, m.Since = phase, reason, m.actor, m.now
+	m.Phase, m.Reason, m.Actor, m.Since, m.Outage = phase, reason, m.actor, m.now, false
 	m.note(reason, traces)
 }
 

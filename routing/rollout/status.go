@@ -60,6 +60,8 @@ type Status struct {
 	Manual bool `json:"manual,omitempty"`
 	// Whether it was paused because the measurement was wrong, or what stable is has changed: the evidence is not used again.
 	Spoilt bool `json:"spoilt,omitempty"`
+	// Whether it was paused because both variants fail: when stable recovers alone, it is aborted.
+	Outage bool `json:"outage,omitempty"`
 	// Why the prompts do not resolve; empty: they do.
 	Unresolved string `json:"unresolved,omitempty"`
 	// What the rollout was from and to, and the hash of the candidate's definition.

@@ -142,18 +142,22 @@ func (m *move) tick(blocked string) {
 		m.Reason = m.Unresolved
 	case m.running():
 		m.look(gap, blocked)
-	case m.Phase == PhasePaused && !m.Manual && !m.Spoilt && m.Step > 0:
-		if m.measured() {
-			m.judge(true)
-		}
+	case m.watched() && m.measured():
+		m.judge(true)
 	}
 }
 
 // decided acts on evidence that an outcome has completed. It never promotes.
 func (m *move) decided() {
-	if (m.running() || m.Phase == PhasePaused && !m.Manual && !m.Spoilt && m.Step > 0) && m.measured() {
-		m.judge(m.Phase == PhasePaused)
+	if (m.running() || m.watched()) && m.measured() {
+		m.judge(!m.running())
 	}
+}
+
+// watched reports whether a paused rollout is aborted when a guard fails:
+// unless the weights are an operator's, or the evidence is not to be trusted.
+func (m *move) watched() bool {
+	return m.Phase == PhasePaused && !m.Manual && (!m.Spoilt || m.Outage) && m.Step > 0
 }
 
 // measured reports whether the evidence is of this status.
@@ -183,6 +187,7 @@ func (m *move) judge(paused bool) bool {
 		if g.Outcome == Error {
 			m.remember()
 			m.pause(fmt.Sprintf("guard %s cannot judge: %s", g.Name, g.words), true)
+			m.Outage = true
 			return false
 		}
 	}

@@ -95,7 +95,7 @@ func (s *scenario) run(seed uint64, runs int) *tally {
 			t.after = append(t.after, w.since)
 		case rollout.PhasePaused:
 			t.paused++
-			t.after = append(t.after, w.since)
+			t.after = append(t.after, w.pausedAt)
 		case rollout.PhaseCompleted:
 			t.completed++
 			t.passed++
@@ -121,6 +121,7 @@ type world struct {
 	mine     int // the candidate's requests
 	since    int // of these, since the fault
 	passedAt int
+	pausedAt int
 	flying   []rollout.Outcome
 }
 
@@ -151,6 +152,10 @@ func (w *world) live() {
 		}
 		switch w.status.Phase {
 		case rollout.PhaseProgressing, rollout.PhaseInconclusive:
+		case rollout.PhasePaused:
+			if w.pausedAt == 0 {
+				w.pausedAt = w.since
+			}
 		default:
 			return
 		}
@@ -162,8 +167,7 @@ func (w *world) unit() {
 	o := rollout.Outcome{Unit: w.r.Uint64(), Share: w.status.Share(), Epoch: w.status.Epoch}
 	o.Candidate = w.r.Float64() < o.Share
 	o.Latency, o.TTFT, o.Cost = 1, math.NaN(), math.NaN()
-	faulty := o.Candidate && w.mine >= w.warm || !o.Candidate && w.mine >= w.warm
-	w.answer(w.r, &o, faulty)
+	w.answer(w.r, &o, w.mine >= w.warm)
 	for range max(w.cluster, 1) {
 		if o.Candidate {
 			w.mine++
@@ -178,7 +182,7 @@ func (w *world) unit() {
 			w.end(&o)
 		}
 	}
-	// The repeats of a client's SDK come here, and are not told to the evidence.
+	// Repeats by the client: requests, but no outcomes.
 	for range w.repeats {
 		if o.Failed && w.r.Float64() < 0.5 {
 			break
