@@ -12,7 +12,7 @@ VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench lint fmt race soak fuzz clean
+.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench bench-rollout lint fmt race soak fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -69,6 +69,8 @@ bench: ## Run the benchmarks
 DURATION ?= 2m
 soak: ## Run a gateway under mixed traffic for DURATION
 	FRONTIER_SOAK=$(DURATION) go test $(GOFLAGS_) -count=1 -timeout 0 -run '^TestSoak$$' -v ./tests/integration
+bench-rollout: ## Simulate rollouts and print what they decide, and how soon; a few minutes
+	go run $(GOFLAGS_) ./routing/rollout/bench
 
 race: ## Run the Go tests under the race detector
 	go test $(GOFLAGS_) -race -short ./...

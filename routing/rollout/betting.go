@@ -38,7 +38,7 @@ func meanAbove(points []point, alpha float64) float64 {
 		return 0
 	}
 	limit, low, high := -math.Log(alpha), 0.0, 1.0
-	for range 24 {
+	for range 18 {
 		if mid := (low + high) / 2; fortune(points, mid) >= limit {
 			low = mid
 		} else {

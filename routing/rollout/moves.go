@@ -151,6 +151,18 @@ func (m *move) adopt() {
 	m.to(PhasePending, fmt.Sprintf("the spec was changed: generation %d, %s", m.Generation, words(m.Weights)), nil)
 }
 
+// fit makes a status that was stored one of this route: variants that take no
+// part in the rollout come and go without a new generation.
+func (m *move) fit() {
+	m.Steps = len(m.plan.spec.Steps)
+	m.Step = max(0, min(m.Step, m.Steps))
+	m.From, m.To = m.plan.spec.From, m.plan.spec.To
+	if !m.plan.fits(m.Weights) {
+		m.Weights = m.plan.kept(m.Weights)
+		m.note("the route has other variants now: "+words(m.Weights), nil)
+	}
+}
+
 // withdraw gives stable the weight of a candidate of which nothing was ever
 // measured: what it had was another's.
 func (m *move) withdraw() {

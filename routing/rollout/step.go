@@ -27,6 +27,8 @@ func Step(s Status, p *Plan, e *Evidence, ev Event, now time.Time) (Status, []Ef
 	m := move{Status: s.clone(), plan: p, evidence: e, now: now.UTC().Truncate(time.Millisecond), actor: ev.Actor}
 	if m.SpecHash != p.hash {
 		m.adopt()
+	} else {
+		m.fit()
 	}
 	if Check(&m.Status, p, ev) == nil {
 		m.take(ev)

@@ -109,16 +109,16 @@ func scenarios() []*scenario {
 	for _, base := range []float64{0.005, 0.01, 0.05} {
 		for _, times := range []float64{1, 1.2} {
 			for _, weight := range []float64{5, 20, 50} {
-				runs := map[float64]int{5: 400, 20: 1500, 50: 3000}[weight]
+				runs := map[float64]int{5: 200, 20: 600, 50: 1200}[weight]
 				add(runs, 0, 10_000, rarely(0.01, "aborted"), hold(weight, "errors"), fails(base, times*base), "%gx failures, base %g %%, at %g %%", times, 100*base, weight)
 			}
 		}
 	}
 	for _, weight := range []float64{80, 95, 100} {
-		add(2000, 0, 10_000, rarely(0.01, "aborted"), hold(weight, "errors"), fails(0.01, 0.01), "1x failures, base 1 %%, at %g %%", weight)
+		add(1000, 0, 10_000, rarely(0.01, "aborted"), hold(weight, "errors"), fails(0.01, 0.01), "1x failures, base 1 %%, at %g %%", weight)
 	}
 	for _, weight := range []float64{5, 20, 50} {
-		add(10_000, 0, 100, caught(0.999, 25), hold(weight, "errors"), fails(0.01, 1), "dead from the start at %g %%", weight)
+		add(5000, 0, 100, caught(0.999, 25), hold(weight, "errors"), fails(0.01, 1), "dead from the start at %g %%", weight)
 	}
 	for _, c := range []struct {
 		weight float64
@@ -130,7 +130,7 @@ func scenarios() []*scenario {
 		}
 		runs := 1000
 		if c.weight == 5 {
-			runs = 300
+			runs = 200
 		}
 		add(runs, warm, 200, caught(0.99, c.within), spec, fails(0.01, 1), "dies after 5000 good ones at %g %%", c.weight)
 	}
@@ -138,14 +138,14 @@ func scenarios() []*scenario {
 	add(300, 20_000, 200, none, staying(50, 100), fails(0.01, 1), "dies after 20000 good ones at 100 %%, stable hardly measured")
 	add(1000, 5000, 200, none, hold(80, "errors"), fails(0.05, 1), "dies after 5000 good ones at 80 %%, base 5 %%")
 	for _, weight := range []float64{5, 20, 50} {
-		add(10_000, 0, 300, caught(0.999, 60), hold(weight, "errors"), fails(0.01, 0.5), "half dead from the start at %g %%", weight)
+		add(5000, 0, 300, caught(0.999, 60), hold(weight, "errors"), fails(0.01, 0.5), "half dead from the start at %g %%", weight)
 	}
 	add(2000, 0, 3000, both(median(250), caught(0.99, 1000)), hold(5, "errors"), fails(0.01, 0.05), "1 %% to 5 %% from the start at 5 %%")
 	add(600, 2000, 3000, both(median(550), caught(0.99, 1200)), hold(5, "errors"), fails(0.01, 0.05), "1 %% to 5 %% after 2000 good ones at 5 %%")
 
 	clustered := func(r *rand.Rand, o *rollout.Outcome, _ bool) { o.Failed = r.Float64() < 0.01 }
 	for _, weight := range []float64{5, 50} {
-		add(int(20*weight), 0, 10_000, rarely(0.01, "aborted"), hold(weight, "errors"), clustered, "1x, five failures a unit, at %g %%", weight).cluster = 5
+		add(int(8*weight), 0, 10_000, rarely(0.01, "aborted"), hold(weight, "errors"), clustered, "1x, five failures a unit, at %g %%", weight).cluster = 5
 	}
 	add(1000, 0, 20_000, both(rarely(0.01, "aborted"), most("completed", 0.95)), ramp(5, 20, 50, 80, 100), fails(0.01, 0.01), "1x, weights grow in the middle, 100 in flight").flight = 100
 	add(1000, 0, 20_000, rarely(0.01, "aborted"), ramp(5, 20, 50, 80, 100), fails(0.01, 0.012), "1.2x, weights grow in the middle, 100 in flight").flight = 100

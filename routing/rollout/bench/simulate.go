@@ -123,10 +123,11 @@ type world struct {
 	passedAt int
 	pausedAt int
 	flying   []rollout.Outcome
+	next     rollout.Outcome
 }
 
 // tickEvery is how many requests come between two ticks.
-const tickEvery = 200
+const tickEvery = 500
 
 func (w *world) live() {
 	w.now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -164,10 +165,11 @@ func (w *world) live() {
 
 // unit sends the requests of a unit, whose bucket is where it falls.
 func (w *world) unit() {
-	o := rollout.Outcome{Unit: w.r.Uint64(), Share: w.status.Share(), Epoch: w.status.Epoch}
+	o := &w.next
+	*o = rollout.Outcome{Unit: w.r.Uint64(), Share: w.status.Share(), Epoch: w.status.Epoch}
 	o.Candidate = w.r.Float64() < o.Share
 	o.Latency, o.TTFT, o.Cost = 1, math.NaN(), math.NaN()
-	w.answer(w.r, &o, w.mine >= w.warm)
+	w.answer(w.r, o, w.mine >= w.warm)
 	for range max(w.cluster, 1) {
 		if o.Candidate {
 			w.mine++
@@ -177,9 +179,9 @@ func (w *world) unit() {
 		}
 		w.evidence.Draw(o.Epoch, o.Share, o.Candidate, o.Unit)
 		if w.flight > 0 {
-			w.fly(o)
+			w.fly(*o)
 		} else {
-			w.end(&o)
+			w.end(o)
 		}
 	}
 	// Repeats by the client: requests, but no outcomes.
