@@ -6,6 +6,9 @@ var rates = [...]float64{0.05, 0.10, 0.25, 0.50, 0.999}
 const (
 	// aloneAbove is the share from which on the candidate is also tested alone.
 	aloneAbove = 0.5
+	// aloneLevel is the part of α that is this test's; the rest is the
+	// conditional one's, which is the slower to decide. Together they are α.
+	aloneLevel = 0.25
 	// Below baseFloor no failure rate is worth an abort without a control,
 	// nor below baseSlack times what stable's may be.
 	baseFloor = 0.02

@@ -21,7 +21,7 @@ const (
 // of evidence. It is updated with each outcome; the e-processes are never
 // looked at again, so a crossing is kept.
 type failures struct {
-	limit float64 // of evidence: 2/α, as each of two tests has half of α
+	limit float64 // of evidence: 1/α
 
 	failed      units
 	strata      strata
@@ -55,7 +55,7 @@ const (
 )
 
 func newFailures(tolerance, alpha float64) *failures {
-	return &failures{limit: 2 / alpha, conditional: newConditional(tolerance), alone: newAlone()}
+	return &failures{limit: 1 / alpha, conditional: newConditional(tolerance), alone: newAlone()}
 }
 
 // add takes an outcome and reports whether it decided something.
@@ -94,11 +94,11 @@ func (f *failures) judge(share float64) bool {
 	before := f.verdict
 	switch {
 	case before != open && before != outage:
-	case f.conditional.evidence() >= f.limit:
+	case f.conditional.evidence()*(1-aloneLevel) >= f.limit:
 		f.verdict = worse
-	case f.alone.evidence() >= f.limit && (share >= 1 || !f.alone.shared()):
+	case f.alone.evidence()*aloneLevel >= f.limit && (share >= 1 || !f.alone.shared()):
 		f.verdict = broken
-	case f.alone.evidence() >= f.limit, f.recent.outage():
+	case f.alone.evidence()*aloneLevel >= f.limit, f.recent.outage():
 		f.verdict = outage
 	}
 	return f.verdict != before

@@ -132,8 +132,8 @@ func (l *latency) needed(of string, mine, theirs *histogram, top, floor float64)
 			return fmt.Sprintf("a lower %s: it is at %.3gx, where %gx is allowed", of, now/theirs.quantile(p), l.ratio)
 		}
 		// The width of the bounds shrinks with the square root of the number.
-		spread, room := math.Log(top/now)+math.Log(theirs.quantile(p)/floor), math.Log(limit/now)
-		more := float64(mine.n) * (math.Pow(spread/room, 2) - 1)
+		wide := (math.Log(top/now) + math.Log(theirs.quantile(p)/floor)) / math.Log(limit/now)
+		more := float64(mine.n) * (wide*wide - 1)
 		if math.IsNaN(more) || math.IsInf(more, 0) {
 			return fmt.Sprintf("more candidate requests for %s", of)
 		}

@@ -23,8 +23,6 @@ type machine struct {
 
 	stored   []byte             // the store
 	applied  map[string]float64 // the weights of the request path
-	byHuman  bool               // the last event was an operator's, or a changed spec
-	spoilt   bool               // the candidate has been failing, and nobody has acted since the abort
 	measured bool               // since the last decision, new outcomes came in
 }
 

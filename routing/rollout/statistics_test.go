@@ -56,7 +56,7 @@ func TestQuantileBoundsCover(t *testing.T) {
 }
 
 func TestMeanBoundsCover(t *testing.T) {
-	const runs, alpha = 100, 0.05
+	const runs, alpha = 40, 0.05
 	misses := 0
 	r := rand.New(rand.NewPCG(5, 6))
 	width := 0.0
@@ -64,7 +64,7 @@ func TestMeanBoundsCover(t *testing.T) {
 		h := histogram{linear: true}
 		for n := 1; n <= 1000; n++ {
 			h.add(math.Pow(r.Float64(), 3)) // mean 1/4
-			if n%50 != 0 {
+			if n%200 != 0 {
 				continue
 			}
 			low, high := meanAbove(h.points(1, false), alpha), meanBelow(h.points(1, true), alpha)

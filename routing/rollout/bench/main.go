@@ -25,7 +25,7 @@ func main() {
 		if !strings.Contains(s.name, *only) {
 			continue
 		}
-		runs := max(int(float64(s.runs)**times), 10)
+		runs := max(int(float64(s.runs)**times), 3)
 		t := s.run(*seed, runs)
 		met := "yes"
 		if s.wanted.text == "" {

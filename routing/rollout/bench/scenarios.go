@@ -138,7 +138,7 @@ func scenarios() []*scenario {
 	add(300, 20_000, 200, none, staying(50, 100), fails(0.01, 1), "dies after 20000 good ones at 100 %%, stable hardly measured")
 	add(1000, 5000, 200, none, hold(80, "errors"), fails(0.05, 1), "dies after 5000 good ones at 80 %%, base 5 %%")
 	for _, weight := range []float64{5, 20, 50} {
-		add(5000, 0, 300, caught(0.999, 60), hold(weight, "errors"), fails(0.01, 0.5), "half dead from the start at %g %%", weight)
+		add(20_000, 0, 300, caught(0.999, 60), hold(weight, "errors"), fails(0.01, 0.5), "half dead from the start at %g %%", weight)
 	}
 	add(2000, 0, 3000, both(median(250), caught(0.99, 1000)), hold(5, "errors"), fails(0.01, 0.05), "1 %% to 5 %% from the start at 5 %%")
 	add(600, 2000, 3000, both(median(550), caught(0.99, 1200)), hold(5, "errors"), fails(0.01, 0.05), "1 %% to 5 %% after 2000 good ones at 5 %%")

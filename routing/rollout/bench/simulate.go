@@ -1,10 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-frontier/frontier/routing/rollout"
@@ -66,18 +67,15 @@ func (t *tally) times() string {
 	if len(t.after) == 0 {
 		return "–"
 	}
-	out := ""
-	for i, p := range []float64{0.5, 0.99, 0.999} {
-		if i > 0 {
-			out += ", "
-		}
+	var out []string
+	for _, p := range []float64{0.5, 0.99, 0.999} {
 		if q := t.quantile(p); math.IsInf(q, 1) {
-			out += "–"
+			out = append(out, "–")
 		} else {
-			out += fmt.Sprint(int(q))
+			out = append(out, strconv.Itoa(int(q)))
 		}
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 func (s *scenario) run(seed uint64, runs int) *tally {
