@@ -14,6 +14,9 @@ var ErrDamaged = errors.New("the stored evidence is damaged")
 // version of the stored form. Another one is not read: the epoch then begins anew.
 const version = 1
 
+// mostCount bounds what is counted, so that counting on does not overflow.
+const mostCount = 1 << 53
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // AppendBinary appends the evidence in a compact form with a checksum: some
@@ -75,7 +78,7 @@ func (c *codec) evidence(e *Evidence) {
 	}
 	for v := range e.steps {
 		m := &e.steps[v]
-		whole(c, &m.outcomes, math.MaxInt64)
+		whole(c, &m.outcomes, mostCount)
 		whole(c, &m.unknown, math.MaxInt32)
 		c.units(&m.units)
 		c.units(&m.scored)
@@ -96,7 +99,7 @@ func (c *codec) failures(f *failures) {
 		s := &f.strata[i]
 		c.float(&s.share, 0, 1)
 		for v := range s.requests {
-			whole(c, &s.requests[v], 1<<53)
+			whole(c, &s.requests[v], mostCount)
 			whole(c, &s.failures[v], s.requests[v])
 		}
 	}
@@ -114,7 +117,7 @@ func (c *codec) failures(f *failures) {
 		r := &f.alone.runs[i]
 		c.float(&r.score, 0, most)
 		for v := range r.requests {
-			whole(c, &r.requests[v], math.MaxInt64)
+			whole(c, &r.requests[v], mostCount)
 			whole(c, &r.failures[v], r.requests[v])
 		}
 	}
@@ -124,20 +127,23 @@ func (c *codec) failures(f *failures) {
 	}
 	whole(c, &f.verdict, outage)
 	c.float(&f.base, 0, baseMost)
-	whole(c, &f.baseOf, 1<<53)
-	whole(c, &f.baseNew, 1<<53)
+	if f.base != 0 && f.base < baseFloor {
+		c.bad = true
+	}
+	whole(c, &f.baseOf, mostCount)
+	whole(c, &f.baseNew, mostCount)
 	for i := range f.kinds {
 		c.text(&f.kinds[i].name)
-		whole(c, &f.kinds[i].n, math.MaxInt64)
+		whole(c, &f.kinds[i].n, mostCount)
 	}
 	for i := range f.traces {
 		c.text(&f.traces[i])
 	}
-	whole(c, &f.traced, math.MaxInt64)
+	whole(c, &f.traced, mostCount)
 }
 
 func (c *codec) starts(s *starts) {
-	whole(c, &s.n, math.MaxInt64-1)
+	whole(c, &s.n, mostCount)
 	c.float(&s.left, 0, 1)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -179,6 +180,18 @@ func TestObserveDoesNotAllocate(t *testing.T) {
 
 func same(t *testing.T, p *Plan, a, b *Evidence) {
 	t.Helper()
+	for _, f := range []func(e *Evidence) failures{
+		func(e *Evidence) failures { return *e.errors }, func(e *Evidence) failures { return *e.format },
+	} {
+		x, y := f(a), f(b)
+		x.failed, y.failed = units{}, units{}
+		if len(x.strata) == 0 {
+			x.strata, y.strata = nil, nil
+		}
+		if !reflect.DeepEqual(x, y) {
+			t.Fatalf("failures are %+v, want %+v", y, x)
+		}
+	}
 	ja, jb := p.Judge(a), p.Judge(b)
 	for i := range ja {
 		if ja[i].words != jb[i].words || ja[i].Outcome != jb[i].Outcome || ja[i].Needed != jb[i].Needed {

@@ -267,6 +267,19 @@ func TestStaleAndMissing(t *testing.T) {
 	}
 }
 
+// Between a decision and the weights that it is about, what was measured is of other weights.
+func TestEvidenceOfOtherWeights(t *testing.T) {
+	w := newWorld(t, guarded()).started().traffic(100, true)
+	other := w.evidence
+	w = newWorld(t, guarded()).started().do(Event{Kind: SetWeights, Weights: map[string]float64{"stable": 50, "candidate": 50}}).do(Event{Kind: Resume})
+	for _, kind := range []EventKind{Tick, Decided} {
+		status, effects := Step(w.status, w.plan, other, Event{Kind: kind}, w.now)
+		if status.Phase != PhaseProgressing || len(effects) > 0 {
+			t.Errorf("%s: %s %s", kind, status.Phase, status.Reason)
+		}
+	}
+}
+
 func TestTimeIsOnlyHeldWhileItRuns(t *testing.T) {
 	w := newWorld(t, simple()).started().traffic(100, false)
 	w.ticks(time.Minute)
