@@ -69,12 +69,13 @@ func (f *failures) add(o *Outcome, bad bool) (decided bool) {
 		v = candidate
 	}
 	s := f.strata.of(o.Share)
+	seen := s.seen()
 	s.requests[v]++
 	f.recent.add(v, bad)
 	if bad {
 		s.failures[v]++
 		f.failed.add(o.Unit)
-		f.conditional.add(o.Candidate, o.Share)
+		f.conditional.add(o.Candidate, seen)
 		f.remember(o)
 	}
 	if v == stable {

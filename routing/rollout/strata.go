@@ -1,11 +1,27 @@
 package rollout
 
+import "math"
+
 // stratum counts under one share: requests of units up to their first failure,
 // and those failures.
 type stratum struct {
 	share    float64
 	requests [2]int64 // of stable, of the candidate
 	failures [2]int64
+}
+
+// seen is the share of the candidate among the outcomes that are to be
+// expected next: that of the assignment, or what it clearly was so far when that is more. A stable
+// that takes long to answer is behind with its failures after each step; until
+// they come, the candidate's alone are no evidence. A higher share than the
+// true one only makes the conditional test more careful.
+func (s *stratum) seen() float64 {
+	mine := float64(s.requests[candidate])
+	n := mine + float64(s.requests[stable])
+	if n == 0 {
+		return s.share
+	}
+	return max(s.share, (mine-2*math.Sqrt(n*s.share*(1-s.share)))/n)
 }
 
 // maxStrata bounds how many shares are told apart. Of more, the oldest are added up.

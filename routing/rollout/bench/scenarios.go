@@ -150,6 +150,10 @@ func scenarios() []*scenario {
 	add(1000, 0, 20_000, both(rarely(0.01, "aborted"), most("completed", 0.95)), ramp(5, 20, 50, 80, 100), fails(0.01, 0.01), "1x, weights grow in the middle, 100 in flight").flight = 100
 	add(1000, 0, 20_000, rarely(0.01, "aborted"), ramp(5, 20, 50, 80, 100), fails(0.01, 0.012), "1.2x, weights grow in the middle, 100 in flight").flight = 100
 	add(1000, 0, 20_000, most("aborted", 0.95), ramp(5, 20, 50, 80, 100), fails(0.01, 0.1), "1 %% to 10 %%, weights would grow, 100 in flight").flight = 100
+	for _, weight := range []float64{5, 50} {
+		add(500, 0, 2000, rarely(0.01, "aborted"), hold(weight, "errors"), fails(0.05, 0.05), "1x, base 5 %%, stable 3000 requests slower, at %g %%", weight).lag = 3000
+	}
+	add(500, 0, 5000, caught(0.99, 3000), hold(50, "errors"), fails(0.01, 1), "dead from the start, stable 3000 requests slower, at 50 %%").lag = 3000
 	for _, weight := range []float64{5, 20, 50} {
 		add(1000, 500, 1000, both(rarely(0.01, "aborted"), most("paused", 0.99)), hold(weight, "errors"), outage(0.01, 1), "outage of both at %g %%", weight)
 	}

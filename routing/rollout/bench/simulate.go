@@ -25,6 +25,8 @@ type scenario struct {
 	repeats int
 	// requests in flight: an outcome comes after up to so many other requests
 	flight int
+	// how many requests later than the candidate's the outcomes of stable come
+	lag    int
 	wanted wanted
 }
 
@@ -121,6 +123,8 @@ type world struct {
 	passedAt int
 	pausedAt int
 	flying   []rollout.Outcome
+	late     []rollout.Outcome
+	drawn    int
 	next     rollout.Outcome
 }
 
@@ -168,6 +172,16 @@ func (w *world) unit() {
 	o.Candidate = w.r.Float64() < o.Share
 	o.Latency, o.TTFT, o.Cost = 1, math.NaN(), math.NaN()
 	w.answer(w.r, o, w.mine >= w.warm)
+	w.drawn++
+	if len(w.late) > 0 && w.drawn > w.lag {
+		for len(w.late) > 0 && w.late[0].Latency <= float64(w.drawn-w.lag) {
+			w.end(&w.late[0])
+			w.late = w.late[1:]
+		}
+	}
+	if w.lag > 0 {
+		o.Latency = float64(w.drawn) // when it was drawn
+	}
 	for range max(w.cluster, 1) {
 		if o.Candidate {
 			w.mine++
@@ -176,7 +190,9 @@ func (w *world) unit() {
 			}
 		}
 		w.evidence.Draw(o.Epoch, o.Share, o.Candidate, o.Unit)
-		if w.flight > 0 {
+		if w.lag > 0 && !o.Candidate {
+			w.late = append(w.late, *o)
+		} else if w.flight > 0 {
 			w.fly(*o)
 		} else {
 			w.end(o)
