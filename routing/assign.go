@@ -38,16 +38,13 @@ func (s *split) pick(bucket uint16) int {
 }
 
 // bucket places a unit: the same everywhere and for ever, without a store.
-func bucket(route, unit string) uint16 { return uint16(place(route, unit) % hundred) }
-
-// place hashes a unit. Its remainder by hundred is the unit's bucket.
-func place(route, unit string) uint64 {
+func bucket(route, unit string) uint16 {
 	var d xxhash.Digest
 	d.Reset()
 	_, _ = d.WriteString(route)
 	_, _ = d.WriteString("\x00")
 	_, _ = d.WriteString(unit)
-	return d.Sum64()
+	return uint16(d.Sum64() % hundred)
 }
 
 // unit is what is kept on one variant. missing says that what the route asks

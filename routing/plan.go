@@ -28,9 +28,6 @@ type plan struct {
 	order     []int // variants, as indices: the one drawn, then the fallback
 	unchanged bool  // no prompt was recognised: the messages stay as they are
 
-	drawn draw // of a call that is evidence about the variant it was drawn for
-	empty bool // there was nothing in the answer
-
 	provider   *Provider // of a direct call
 	prefix     string
 	model      string

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/routing/dialect"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
@@ -195,7 +196,8 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 	p.summary(&s)
 	h := w.Header()
 	if c.Usage != nil {
-		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, usageOf(c.Usage)); ok {
+		u := price.Usage{Input: c.Usage.Input, Output: c.Usage.Output, CachedInput: c.Usage.CachedInput, CacheWriteInput: c.Usage.CacheWriteInput, Reasoning: c.Usage.Reasoning}
+		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, u); ok {
 			h["Llm-Cost-Usd"] = []string{strconv.FormatFloat(usd, 'f', -1, 64)}
 		}
 	}
@@ -211,7 +213,6 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 func (p *plan) summary(s *dialect.Summary) {
 	c := p.call
 	c.Usage, c.Finish = s.Usage, s.Finish
-	p.empty = s.Bytes == 0 && c.Front != call.Embeddings
 	c.Attempts[len(c.Attempts)-1].Usage = s.Usage
 	if c.Route == "" || p.table.state == nil || c.Assignment == call.Unrecognized || c.Assignment == call.Pinned {
 		return

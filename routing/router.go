@@ -203,22 +203,16 @@ func (p *plan) assign() *call.Error {
 		}
 	}
 	c.Assignment = call.Drawn
-	at := p.place()
-	i := s.pick(uint16(at % hundred))
-	p.use(i)
-	p.drawn = draw{split: s, variant: i, unit: at}
+	p.use(s.pick(p.bucket()))
 	return nil
 }
 
-func (p *plan) bucket() uint16 { return uint16(p.place() % hundred) }
-
-// place is that of the call's unit.
-func (p *plan) place() uint64 {
+func (p *plan) bucket() uint16 {
 	u, missing := unit(p.route.Config.Sticky, p.call)
 	if missing {
 		p.route.unitless.Add(1)
 	}
-	return place(p.route.Name, u)
+	return bucket(p.route.Name, u)
 }
 
 func (r *RouteState) variant(name string) int {
