@@ -40,7 +40,7 @@ func newPassthrough(provider func() *Provider) http.Handler {
 
 func (p *passthrough) client() *upstream.Client { return p.provider().client }
 
-// serve passes one call through. Its answer has to begin within the
+// servePassthrough passes one call through. Its answer has to begin within the
 // provider's header_timeout if it has one, else within its timeout; how long
 // it then takes is not limited.
 func (h *Proxy) servePassthrough(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,7 +84,7 @@ func (s *Store) verifyFile(ctx context.Context, key fileKey, v *Verified) error 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil && !errors.Is(err, errDamaged) {
+	if err != nil {
 		v.fault("%s: %s", key.name(), err)
 	}
 	return nil

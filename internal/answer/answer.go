@@ -38,29 +38,35 @@ func Read(front call.Front, doc []byte) (a Answer) {
 		return a
 	}
 	for key, m := range jsonscan.MembersOf(doc, jsonscan.Value{Start: 0, End: len(doc)}) {
-		raw := m.Of(doc)
-		switch string(key) {
-		case "model":
-			a.Model = textOf(raw)
-		case "usage":
-			if raw[0] == '{' {
-				a.Usage = ParseUsage(raw)
+		if string(key) != "choices" {
+			a.member(doc, key, m)
+			continue
+		}
+		for c := range jsonscan.Elements(doc, m) {
+			if f := jsonscan.Lookup(doc, c, "finish_reason"); f.IsString(doc) {
+				a.Finish = textOf(f.Of(doc))
 			}
-		case "choices":
-			for c := range jsonscan.Elements(doc, m) {
-				if f := jsonscan.Lookup(doc, c, "finish_reason"); f.IsString(doc) {
-					a.Finish = textOf(f.Of(doc))
-				}
-				break
-			}
-		case "error":
-			if raw[0] == '{' {
-				a.Failed = true
-				a.Class = errorClass(doc, m)
-			}
+			break
 		}
 	}
 	return a
+}
+
+// member reads a member that answers of all fronts have.
+func (a *Answer) member(doc, key []byte, m jsonscan.Value) {
+	switch string(key) {
+	case "model":
+		a.Model = textOf(m.Of(doc))
+	case "usage":
+		if m.IsObject(doc) {
+			a.Usage = ParseUsage(m.Of(doc))
+		}
+	case "error":
+		if m.IsObject(doc) {
+			a.Failed = true
+			a.Class = errorClass(doc, m)
+		}
+	}
 }
 
 // ParseUsage reads a usage object under the names that chat completions,

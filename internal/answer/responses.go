@@ -278,25 +278,16 @@ func readResponse(doc []byte, a *Answer) {
 	for key, m := range jsonscan.MembersOf(doc, jsonscan.Value{Start: 0, End: len(doc)}) {
 		raw := m.Of(doc)
 		switch string(key) {
-		case "model":
-			a.Model = textOf(raw)
-		case "usage":
-			if raw[0] == '{' {
-				a.Usage = ParseUsage(raw)
-			}
 		case "status":
 			reason = textOf(raw)
 		case "output":
 			called = bytes.Contains(raw, []byte(`"function_call"`)) || bytes.Contains(raw, []byte(`"custom_tool_call"`))
-		case "error":
-			if raw[0] == '{' {
-				a.Failed = true
-				a.Class = errorClass(doc, m)
-			}
 		case "incomplete_details":
 			if v := jsonscan.Lookup(doc, m, "reason"); v.IsString(doc) {
 				a.Finish = textOf(v.Of(doc))
 			}
+		default:
+			a.member(doc, key, m)
 		}
 	}
 	switch reason {

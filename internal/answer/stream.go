@@ -3,6 +3,7 @@ package answer
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"unicode/utf8"
 
@@ -26,11 +27,17 @@ func AppendStream(dst []byte, front call.Front, doc []byte) []byte {
 	return appendChatStream(dst, doc, whole)
 }
 
-// Whole reports whether doc is a whole answer of the front, as far as a client
-// relies on it: well-formed, no error, and with the member that holds what was asked for.
-func Whole(front call.Front, doc []byte) bool {
+var (
+	errNotJSON   = errors.New("not JSON")
+	errNotAnswer = errors.New("JSON, but not what was asked for")
+)
+
+// Whole says why doc is not a whole answer of the front, as far as a client
+// relies on it: well-formed, and with the member that holds what was asked for.
+// Nil: it is one.
+func Whole(front call.Front, doc []byte) error {
 	if !jsonscan.Valid(doc, maxDepth) || !utf8.Valid(doc) {
-		return false
+		return errNotJSON
 	}
 	want := "choices"
 	switch front {
@@ -39,12 +46,10 @@ func Whole(front call.Front, doc []byte) bool {
 	case call.Responses:
 		want = "output"
 	}
-	return jsonscan.Lookup(doc, trimmed(doc), want).IsArray(doc)
-}
-
-func trimmed(doc []byte) jsonscan.Value {
-	start := len(doc) - len(bytes.TrimLeft(doc, " \t\r\n"))
-	return jsonscan.Value{Start: start, End: len(bytes.TrimRight(doc, " \t\r\n"))}
+	if !jsonscan.Lookup(doc, jsonscan.Root(doc), want).IsArray(doc) {
+		return errNotAnswer
+	}
+	return nil
 }
 
 // appendChatStream writes, for each choice, one event with all of its content

@@ -26,8 +26,8 @@ func TestThereAndBack(t *testing.T) {
 		"response, more": {call.Responses, `{"id":"r","status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[{"type":"message","content":[{"type":"refusal","refusal":"no"}]}]}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if !Whole(tt.front, []byte(tt.doc)) {
-				t.Fatal("not taken for an answer")
+			if err := Whole(tt.front, []byte(tt.doc)); err != nil {
+				t.Fatal("not taken for an answer:", err)
 			}
 			stream := string(AppendStream(nil, tt.front, []byte(tt.doc)))
 			for line := range strings.SplitSeq(stream, "\n") {
@@ -57,7 +57,7 @@ func TestWhole(t *testing.T) {
 		"a list":          {call.ChatCompletions, `[{"choices":[]}]`},
 		"not embeddings":  {call.Embeddings, `{"data":null}`},
 	} {
-		if Whole(tt.front, []byte(tt.doc)) {
+		if Whole(tt.front, []byte(tt.doc)) == nil {
 			t.Errorf("%s is taken for an answer", name)
 		}
 	}
@@ -68,7 +68,7 @@ func FuzzAppendStream(f *testing.F) {
 	f.Add([]byte(`{"output":[{"id":1,"content":[{"text":"a"},{}],"arguments":"x"}],"choices":[1,{"message":[]}]}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		for _, front := range []call.Front{call.ChatCompletions, call.Completions, call.Responses} {
-			if !Whole(front, doc) {
+			if Whole(front, doc) != nil {
 				continue
 			}
 			for line := range strings.SplitSeq(string(AppendStream(nil, front, doc)), "\n") {

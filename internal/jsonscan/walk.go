@@ -75,6 +75,19 @@ func Records(doc []byte, v Value, member func(key []byte, value Value), element 
 	}
 }
 
+// Root returns the place of a document's value: the document without the
+// white space, and other control characters, around it.
+func Root(doc []byte) Value {
+	i, j := 0, len(doc)
+	for i < j && doc[i] <= ' ' {
+		i++
+	}
+	for j > i && doc[j-1] <= ' ' {
+		j--
+	}
+	return Value{i, j}
+}
+
 // Lookup returns the place of the first member of the object v with that key.
 func Lookup(doc []byte, v Value, key string) Value {
 	for k, m := range MembersOf(doc, v) {

@@ -64,7 +64,7 @@ func NewEvents(front call.Front, choices int, hideUsage bool) Events {
 // Summarize reads a whole answer.
 func Summarize(front call.Front, body []byte) Summary {
 	if front == call.Responses {
-		return summarizeResponse(body, root(body))
+		return summarizeResponse(body, jsonscan.Root(body))
 	}
 	return summarizeChat(body)
 }
@@ -76,27 +76,16 @@ const maxDepth = 512
 // lives. What was none is dropped; what was meant to be one is not: a client
 // that never sees it has another answer.
 func event(data []byte) (doc jsonscan.Value, v Verdict) {
-	doc = root(data)
+	doc = jsonscan.Root(data)
 	switch {
 	case !doc.IsObject(data):
 		return doc, Drop
 	case jsonscan.Valid(data[doc.Start:doc.End], maxDepth) && utf8.Valid(data):
 		return doc, Pass
-	case doc.End > doc.Start+1 && root(data[doc.Start+1:]).IsString(data[doc.Start+1:]):
+	case doc.End > doc.Start+1 && jsonscan.Root(data[doc.Start+1:]).IsString(data[doc.Start+1:]):
 		return doc, Broken
 	}
 	return doc, Drop
-}
-
-func root(b []byte) jsonscan.Value {
-	i, j := 0, len(b)
-	for i < j && b[i] <= ' ' {
-		i++
-	}
-	for j > i && b[j-1] <= ' ' {
-		j--
-	}
-	return jsonscan.Value{Start: i, End: j}
 }
 
 // ErrorEvent is the event that ends a stream which broke off: typed, and

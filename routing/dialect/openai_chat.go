@@ -169,7 +169,7 @@ func (e *chatEvents) Summary() *Summary  { return &e.summary }
 
 // summarizeChat reads whole chat completions, completions and embeddings.
 func summarizeChat(body []byte) (s Summary) {
-	for key, v := range jsonscan.MembersOf(body, root(body)) {
+	for key, v := range jsonscan.MembersOf(body, jsonscan.Root(body)) {
 		switch string(key) {
 		case "id":
 			s.ID = text(body, v)

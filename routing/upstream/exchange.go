@@ -14,7 +14,6 @@ import (
 
 	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
-	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/caddy-frontier/frontier/routing/dialect"
 )
 
@@ -277,8 +276,8 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 		ans.Body, f = a.whole(body)
 	case !a.isStream():
 		body, f = a.convert(body, late)
-	case resp.fields.Get("Content-Type")[0] != 't': // in capitals
-		a.setContentType("text/event-stream")
+	case !strings.HasPrefix(resp.fields.Get("Content-Type"), eventStream): // in capitals
+		a.setContentType(eventStream)
 	}
 	if r.Stream && f == nil {
 		ans.Stream = newStream(a, body)
@@ -309,10 +308,11 @@ func (a *attempt) broke(err error) *Fault {
 	return f
 }
 
+const eventStream = "text/event-stream"
+
 func (a *attempt) isStream() bool {
-	const want = "text/event-stream"
 	kind := a.resp.fields.Get("Content-Type")
-	return len(kind) >= len(want) && strings.EqualFold(kind[:len(want)], want)
+	return len(kind) >= len(eventStream) && strings.EqualFold(kind[:len(eventStream)], eventStream)
 }
 
 // convert makes a stream of an answer that is not declared as one: it is one
@@ -335,12 +335,12 @@ func (a *attempt) convert(body io.Reader, late Class) (io.Reader, *Fault) {
 				return nil, f
 			}
 			defer call.FreeBuffer(whole)
-			a.setContentType("text/event-stream")
+			a.setContentType(eventStream)
 			return bytes.NewReader(answer.AppendStream(nil, a.target.Request.Front, whole)), nil
 		case b[0] == '<':
 			return nil, a.notAnAnswer("HTML or XML")
 		}
-		a.setContentType("text/event-stream")
+		a.setContentType(eventStream)
 		return br, nil
 	}
 }
@@ -440,7 +440,8 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 		buf = buf[:copy(buf, buf[n:])]
 	}
 	front := a.target.Request.Front
-	if answer.Whole(front, buf) {
+	wrong := answer.Whole(front, buf)
+	if wrong == nil {
 		if a.isStream() {
 			a.setContentType("application/json")
 		}
@@ -449,16 +450,14 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 	var events answer.Assembler
 	joined, of := events.Assemble(call.Buffer(len(buf)), front, buf)
 	switch {
-	case of.Events > 0 && of.Done && !of.Failed && answer.Whole(front, joined):
+	case of.Events > 0 && of.Done && !of.Failed && answer.Whole(front, joined) == nil:
 		a.setContentType("application/json")
 		call.FreeBuffer(buf)
 		return joined, nil
 	case of.Events > 0:
 		return nil, fault(Cut, errors.New("the answer is a stream that is not complete"))
-	case jsonscan.Valid(buf, 512):
-		return nil, a.notAnAnswer("JSON, but not what was asked for")
 	}
-	return nil, a.notAnAnswer("not JSON")
+	return nil, a.notAnAnswer(wrong.Error())
 }
 
 // refused reads the body of an error status.
