@@ -85,8 +85,9 @@ func TestReloadUnderLoad(t *testing.T) {
 	sent += plain.Load() + streams.Load()
 
 	c := g.settled()
-	if c.all() != sent {
-		t.Errorf("%d traces stored, %v dropped; %d calls were made", c.Written, c.Dropped, sent)
+	// A call that was made again because a reload closed its connection may have been read both times.
+	if got, again := c.all(), g.again.Load(); got < sent || got > sent+again {
+		t.Errorf("%d traces stored, %v dropped; %d calls were made, %d of them again", c.Written, c.Dropped, sent, again)
 	}
 	g.client.CloseIdleConnections()
 	var after figures
