@@ -199,11 +199,11 @@ var (
 )
 
 // repeatable options are told apart by their arguments. Any other is there once in a block.
-var repeatable = []string{"provider", "route", "client_key", "match", "variant", "header", "price", "param", "redact"}
+var repeatable = []string{"provider", "route", "client_key", "match", "variant", "header", "price", "param", "redact", "step", "guard"}
 
 // later are options of versions to come: an error until then, never ignored.
 var later = []string{
-	"route rollout", "route shadow", "route scorer", "traces export",
+	"route shadow", "route scorer", "traces export",
 }
 
 // parser fills an App from the global option's block.

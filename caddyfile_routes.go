@@ -6,8 +6,12 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-frontier/frontier/routing"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
 var (
@@ -22,7 +26,9 @@ var (
 	routeSyntax = []string{
 		"match model <name…> | prompt <name…> | header <field> <value>", "variant <name> <provider/model> [{ … }]",
 		"sticky session|user|key|conversation|request", "fallback <variant…>", "unrecognized stable|weighted|reject", "recognize on|off", "adapt on|off",
+		"rollout [<from> <to>] { … }",
 	}
+	rolloutSyntax = []string{"step <percent> [<duration>] [min_requests <n>] [wait]", "guard <name> [<args…>]", "webhook event <url>"}
 	variantSyntax = slices.Concat([]string{"weight <percent>", "prompt <uri>", "param <json-field> <value>|unset"}, timeoutSyntax)
 )
 
@@ -167,6 +173,7 @@ func (p *parser) price(v *routing.Provider) error {
 //		unrecognized stable|weighted|reject
 //		recognize on|off
 //		adapt on|off
+//		rollout [<from> <to>] { … }
 //	}
 func (p *parser) route() error {
 	name, err := p.named("route")
@@ -194,6 +201,8 @@ func (p *parser) route() error {
 			err = p.onOff(option, &r.Recognize)
 		case "adapt":
 			err = p.onOff(option, &r.Adapt)
+		case "rollout":
+			err = p.rollout(r)
 		}
 		return err
 	})
@@ -297,5 +306,82 @@ func (p *parser) param(v *routing.Variant) error {
 		v.Param = map[string]json.RawMessage{}
 	}
 	v.Param[name] = raw
+	return nil
+}
+
+// rollout parses a rollout. Syntax:
+//
+//	rollout [<from> <to>] {
+//		step <percent> [<duration>] [min_requests <n>] [wait]
+//		guard <name> [<args…>]
+//		webhook event <url>
+//	}
+//
+// The guards and their arguments: errors [tolerance 1.25x] [margin 2%],
+// latency [1.5x] [p50|p95|ttft …], cost [1.2x], format [tolerance 1.25x] [margin 2%].
+func (p *parser) rollout(r *routing.Route) error {
+	s := new(rollout.Spec)
+	r.Rollout = s
+	switch args := p.RemainingArgs(); len(args) {
+	case 0:
+	case 2:
+		s.From, s.To = args[0], args[1]
+	default:
+		return p.usage("rollout")
+	}
+	return p.block("rollout", "rollout", rolloutSyntax, func(option string) error {
+		args := p.RemainingArgs()
+		switch option {
+		case "step":
+			return p.step(s, args)
+		case "guard":
+			if len(args) == 0 {
+				return p.usage(option)
+			}
+			s.Guards = append(s.Guards, rollout.GuardSpec{Name: args[0], Args: args[1:]})
+			return p.mark("guard " + args[0])
+		default:
+			if len(args) != 2 || args[0] != "event" {
+				return p.usage(option)
+			}
+			s.Webhook = args[1]
+			return nil
+		}
+	})
+}
+
+// step reads a step's percentage and, in any order, what belongs to it.
+func (p *parser) step(s *rollout.Spec, args []string) error {
+	if len(args) == 0 {
+		return p.usage("step")
+	}
+	if err := p.mark("step " + strconv.Itoa(len(s.Steps)+1)); err != nil {
+		return err
+	}
+	var step rollout.StepSpec
+	var err error
+	if step.Percent, err = strconv.ParseFloat(strings.TrimSuffix(args[0], "%"), 64); err != nil {
+		return p.fail("step %q: want a percentage such as 5%%, and then what belongs to it: %s", args[0], p.line("step"))
+	}
+	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
+		switch {
+		case rest[0] == "wait" && !step.Wait:
+			step.Wait = true
+		case rest[0] == "min_requests" && len(rest) > 1 && step.MinRequests == 0:
+			rest = rest[1:]
+			if step.MinRequests, err = strconv.Atoi(rest[0]); err != nil || step.MinRequests == 0 {
+				return p.fail("step %s: min_requests %q: want a whole number above zero", args[0], rest[0])
+			}
+		case step.Duration == 0:
+			d, err := caddy.ParseDuration(rest[0])
+			if err != nil || d == 0 {
+				return p.fail("step %s: %q: want a duration above zero such as 30m or 1d, min_requests <n>, or wait", args[0], rest[0])
+			}
+			step.Duration = caddy.Duration(d)
+		default:
+			return p.usage("step")
+		}
+	}
+	s.Steps = append(s.Steps, step)
 	return nil
 }

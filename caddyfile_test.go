@@ -298,7 +298,7 @@ func TestJSON(t *testing.T) {
 		"api_key of two lines":       {`{"llm": {"provider": {"openai": {"api_key": ["sk-a\nsk-b"]}}}}`, `provider "openai": api_key: a key has a line break or another control character in it`},
 		"max_body negative":          {`{"llm": {"limits": {"max_body": -1}}}`, `limits max_body -1: want a size above zero`},
 		"handler's unknown provider": {router, `there is no provider "acme"; declare it in the global option: { llm { provider acme { base_url … } } }`},
-		"later rollout":              {`{"llm": {"route": {"r": {"variant": [` + stable + `], "rollout": {}}}}}`, `unknown field "rollout"`},
+		"later shadow":               {`{"llm": {"route": {"r": {"variant": [` + stable + `], "shadow": {}}}}}`, `unknown field "shadow"`},
 		"later export":               {`{"llm": {"traces": {"export": []}}}`, `unknown field "export"`},
 		"unknown option":             {`{"llm": {"providers": {}}}`, `unknown field "providers"`},
 		"unknown provider option":    {`{"llm": {"provider": {"openai": {"key": "x"}}}}`, `unknown field "key"`},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/call"
@@ -141,10 +142,23 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Limits != nil {
 		a.table.MaxInFlight = a.Limits.MaxInFlight
 	}
+	if err := a.announce(ctx); err != nil {
+		return err
+	}
 	if a.admit, err = a.admission(); err != nil || !reloading() {
 		return err
 	}
 	return a.open()
+}
+
+// announce connects what happens to rollouts with Caddy's events and metrics.
+func (a *App) announce(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	a.table.Emit = func(name string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, name, data) }
+	return ctx.GetMetricsRegistry().Register(a.table)
 }
 
 // reloading reports whether this process runs a configuration already; caddy

@@ -430,7 +430,10 @@ func TestOpenAPIDescribesRealAnswers(t *testing.T) {
 	d := readDocument(t)
 	mux, app := startGateway(t, `"sentiment": {"match": {"model": ["gpt-4"]}, "variant": [
 		{"name": "stable", "model": "openai/gpt-4o", "weight": 100, "prompt": "senti@production", "param": {"temperature": 0}, "timeout": 30000000000},
-		{"name": "candidate", "model": "openai/gpt-4o-mini", "weight": 0, "unset": ["top_p"]}], "sticky": "user", "fallback": ["stable"], "recognize": true}`)
+		{"name": "candidate", "model": "openai/gpt-4o-mini", "weight": 0, "unset": ["top_p"]}], "sticky": "user", "fallback": ["stable"], "recognize": true},
+		"moving": {"variant": [{"name": "stable", "model": "openai/gpt-4o"}, {"name": "candidate", "model": "openai/gpt-4o-mini"}],
+			"rollout": {"step": [{"percent": 5, "duration": 86400000000000, "min_requests": 100}, {"percent": 50, "wait": true}],
+				"guard": [{"name": "errors", "args": ["margin", "2%"]}, {"name": "cost"}], "webhook": "http://127.0.0.1:1/"}}`)
 	id := record(t, app)
 
 	called := map[string]bool{}
@@ -465,6 +468,15 @@ func TestOpenAPIDescribesRealAnswers(t *testing.T) {
 		{"GET", "/routes/{name}", "/routes/sentiment", "", 200},
 		{"POST", "/routes/{name}/rollout/weights", "/routes/sentiment/rollout/weights", `{"weights": {"stable": 80, "candidate": 20}, "reason": "good", "actor": "ada"}`, 200},
 		{"POST", "/routes/{name}/rollout/weights", "/routes/sentiment/rollout/weights", `{"weights": {"stable": 80}}`, 400},
+		{"POST", "/routes/{name}/rollout/promote", "/routes/sentiment/rollout/promote", "", 409},
+		{"GET", "/routes/{name}", "/routes/moving", "", 200},
+		{"POST", "/routes/{name}/rollout/promote", "/routes/moving/rollout/promote", `{"full": false, "reason": "good", "actor": "ada"}`, 200},
+		{"POST", "/routes/{name}/rollout/pause", "/routes/moving/rollout/pause", `{"reason": "the holidays"}`, 200},
+		{"POST", "/routes/{name}/rollout/pause", "/routes/moving/rollout/pause", "", 409},
+		{"POST", "/routes/{name}/rollout/resume", "/routes/moving/rollout/resume", "", 200},
+		{"POST", "/routes/{name}/rollout/undo", "/routes/moving/rollout/undo", `{"actor": "ada"}`, 200},
+		{"POST", "/routes/{name}/rollout/abort", "/routes/moving/rollout/abort", `{"actor": "ada"}`, 200},
+		{"POST", "/routes/{name}/rollout/weights", "/routes/moving/rollout/weights", `{"weights": {"stable": 50, "candidate": 50}}`, 200},
 		{"GET", "/traces", "/traces?tag.team=support", "", 200},
 		{"POST", "/traces/{id}/feedback", "/traces/" + id + "/feedback", `{"name": "correct", "value": true, "comment": "yes", "source": "desk"}`, 201},
 		{"GET", "/traces/{id}", "/traces/" + id, "", 200},

@@ -4,6 +4,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
 // hundred is all of a route's traffic: there are as many buckets, one for each
@@ -14,6 +15,11 @@ const hundred = 10_000
 type split struct {
 	weights []uint16 // in the order of the variants; they sum to hundred
 	starts  []uint16 // of the ranges; the first variant owns the bottom, the second the top, the third what is below it, …
+
+	// Of a rollout: what is drawn by this split is evidence of the mark. Nil: of none.
+	rollout  *controller
+	mark     rollout.Mark
+	from, to int // variants
 }
 
 func newSplit(weights []uint16) *split {
@@ -38,13 +44,16 @@ func (s *split) pick(bucket uint16) int {
 }
 
 // bucket places a unit: the same everywhere and for ever, without a store.
-func bucket(route, unit string) uint16 {
+func bucket(route, unit string) uint16 { return uint16(place(route, unit) % hundred) }
+
+// place hashes a unit. Its remainder by hundred is the unit's bucket.
+func place(route, unit string) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	_, _ = d.WriteString(route)
 	_, _ = d.WriteString("\x00")
 	_, _ = d.WriteString(unit)
-	return uint16(d.Sum64() % hundred)
+	return d.Sum64()
 }
 
 // unit is what is kept on one variant. missing says that what the route asks

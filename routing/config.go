@@ -4,6 +4,7 @@
 package routing
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-frontier/frontier/prompts"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
 
@@ -87,6 +89,9 @@ type Route struct {
 	Recognize *bool `json:"recognize,omitempty"`
 	// Whether parameters that the variant's model is known to refuse are translated or left out. Default: true.
 	Adapt *bool `json:"adapt,omitempty"`
+	// Moves the traffic from one variant to another in guarded steps. It sets the weights: the variants have none of
+	// their own then. Default: none.
+	Rollout *rollout.Spec `json:"rollout,omitempty"`
 }
 
 // Match says which calls take a route. A call matches by its model's name or
@@ -171,8 +176,62 @@ func (r *Route) validate(name string, providers map[string]*Provider) error {
 	if err := r.Match.validate(); err != nil {
 		return err
 	}
+	if _, err := r.plan(); err != nil {
+		return err
+	}
 	_, err := r.declared()
 	return err
+}
+
+// plan is the route's rollout on its variants; nil: it has none.
+func (r *Route) plan() (*rollout.Plan, error) {
+	if r.Rollout == nil {
+		return nil, nil
+	}
+	variants := make([]rollout.Variant, len(r.Variants))
+	for i, v := range r.Variants {
+		variants[i] = rollout.Variant{Name: v.Name, Definition: v.definition()}
+	}
+	p, err := rollout.NewPlan(*r.Rollout, variants)
+	if err != nil {
+		path := []string{"rollout"}
+		if spec, ok := errors.AsType[*rollout.SpecError](err); ok && spec.Option != "" {
+			path = append(path, spec.Option)
+		}
+		return nil, &ConfigError{Path: path, Err: fmt.Errorf("rollout: %w", err)}
+	}
+	if err := r.distinct(p.Spec()); err != nil {
+		return nil, err
+	}
+	if guard, needed := p.Needs()["scorer"]; needed {
+		return nil, &ConfigError{Path: []string{"rollout", "guard " + guard}, Err: fmt.Errorf("rollout: guard %s needs scores, and the route has no scorer; remove it", guard)}
+	}
+	return p, nil
+}
+
+// distinct refuses to compare a variant with itself.
+func (r *Route) distinct(s rollout.Spec) error {
+	definition := func(name string) []byte {
+		i := slices.IndexFunc(r.Variants, func(v *Variant) bool { return v.Name == name })
+		return r.Variants[i].definition()
+	}
+	if bytes.Equal(definition(s.From), definition(s.To)) {
+		return wrong("rollout", "rollout: %s and %s have the same model, prompt and parameters: there is nothing to move to; change one of them", s.From, s.To)
+	}
+	return nil
+}
+
+// definition is what makes a variant: with another one, it is another variant.
+func (v *Variant) definition() []byte {
+	ref, _ := prompts.ParseReference(v.Prompt)
+	unset := slices.Sorted(slices.Values(v.Unset))
+	b, _ := json.Marshal(struct {
+		Model  string
+		Prompt prompts.Reference
+		Param  map[string]json.RawMessage
+		Unset  []string
+	}{v.Model, ref, v.Param, unset}) // maps are written in the order of their keys, and JSON compacted
+	return b
 }
 
 func oneOf(option, value string, allowed ...string) error {
@@ -273,6 +332,14 @@ func (r *Route) declared() ([]uint16, error) {
 			given[v.Name] = *v.Weight
 		}
 	}
+	if r.Rollout != nil {
+		for _, v := range r.Variants {
+			if v.Weight != nil {
+				return nil, within("variant", v.Name, wrong("weight", "a rollout sets the weights; remove this one"))
+			}
+		}
+		return r.start(), nil
+	}
 	if len(given) == 0 {
 		if len(r.Variants) == 1 {
 			return []uint16{hundred}, nil
@@ -285,6 +352,21 @@ func (r *Route) declared() ([]uint16, error) {
 		}
 	}
 	return r.weights(given)
+}
+
+// start is what a rollout begins with: all of the traffic on the variant that has it.
+func (r *Route) start() []uint16 {
+	out := make([]uint16, len(r.Variants))
+	from := r.Rollout.From
+	if from == "" {
+		from = "stable"
+	}
+	for i, v := range r.Variants {
+		if v.Name == from {
+			out[i] = hundred
+		}
+	}
+	return out
 }
 
 // weights checks that given names every variant, with percents of at most two

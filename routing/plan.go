@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing/dialect"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
 
@@ -27,6 +28,11 @@ type plan struct {
 	route     *RouteState
 	order     []int // variants, as indices: the one drawn, then the fallback
 	unchanged bool  // no prompt was recognised: the messages stay as they are
+
+	drawn  draw           // of a call that is evidence for a rollout
+	unfit  string         // why the variant drawn could not be asked: a class
+	empty  bool           // there was nothing in the answer
+	format rollout.Format // whether the answer keeps to it
 
 	provider   *Provider // of a direct call
 	prefix     string

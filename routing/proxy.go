@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/call"
-	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/routing/dialect"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
@@ -194,10 +193,12 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 	c := p.call
 	s := dialect.Summarize(c.Front, ans.Body)
 	p.summary(&s)
+	if p.isEvidence(ans) {
+		p.checkFormat(ans.Body, false)
+	}
 	h := w.Header()
 	if c.Usage != nil {
-		u := price.Usage{Input: c.Usage.Input, Output: c.Usage.Output, CachedInput: c.Usage.CachedInput, CacheWriteInput: c.Usage.CacheWriteInput, Reasoning: c.Usage.Reasoning}
-		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, u); ok {
+		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, usageOf(c.Usage)); ok {
 			h["Llm-Cost-Usd"] = []string{strconv.FormatFloat(usd, 'f', -1, 64)}
 		}
 	}
@@ -213,6 +214,7 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 func (p *plan) summary(s *dialect.Summary) {
 	c := p.call
 	c.Usage, c.Finish = s.Usage, s.Finish
+	p.empty = s.Bytes == 0 && c.Front != call.Embeddings
 	c.Attempts[len(c.Attempts)-1].Usage = s.Usage
 	if c.Route == "" || p.table.state == nil || c.Assignment == call.Unrecognized || c.Assignment == call.Pinned {
 		return
@@ -234,8 +236,12 @@ func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answ
 	flush := http.NewResponseController(w)
 	c.FirstToken = time.Now()
 	last := &c.Attempts[len(c.Attempts)-1]
+	kept := p.keeper(ans)
 	defer func() {
 		last.Duration = time.Since(last.Started)
+		if kept != nil && c.Status == call.StatusOK {
+			p.checkFormat(kept.events, true)
+		}
 		s := ans.Stream.Summary()
 		if s.Usage == nil && c.Status != call.StatusOK {
 			s.Usage = s.Estimate(len(ans.Target.Request.Body))
@@ -255,6 +261,7 @@ func (p *plan) stream(w http.ResponseWriter, r *http.Request, ans *upstream.Answ
 		}
 		if err == nil {
 			_, err = w.Write(events)
+			kept.add(events)
 		}
 		if err == nil {
 			err = flush.Flush()

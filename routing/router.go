@@ -63,7 +63,7 @@ func (h *Router) Provision(ctx caddy.Context) (err error) {
 	return h.app.UseProvider(h.Provider)
 }
 
-func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	c, r, _, fail := call.Begin(r, h.app.Admission())
 	if c == nil {
 		return next.ServeHTTP(w, r)
@@ -79,16 +79,19 @@ func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 	}
 	p, fail := h.app.Routing().decide(c, r, h.Provider)
 	if fail == nil {
-		fail = p.begin()
+		if fail = p.begin(); fail != nil {
+			p.unfit = fail.Class
+		}
 	}
-	if fail != nil {
-		p.release()
-		c.Fail(w, fail)
-		return nil
-	}
-	c.Plan = p
 	defer p.release()
-	return next.ServeHTTP(w, r)
+	if fail != nil {
+		c.Fail(w, fail)
+	} else {
+		c.Plan = p
+		err = next.ServeHTTP(w, r)
+	}
+	p.settle()
+	return err
 }
 
 // decide finds the route of a call and draws its variant.
@@ -163,6 +166,9 @@ func (p *plan) assign() *call.Error {
 	if c.Prompt.Name == "" && len(c.Prompt.Variables) == 0 && p.needsVariables() {
 		c.Assignment = call.Unrecognized
 		p.unchanged = true
+		if r.rollout != nil {
+			r.rollout.unrecognized.Add(1)
+		}
 		switch r.Config.Unrecognized {
 		case "reject":
 			return p.unrecognized()
@@ -203,16 +209,22 @@ func (p *plan) assign() *call.Error {
 		}
 	}
 	c.Assignment = call.Drawn
-	p.use(s.pick(p.bucket()))
+	at := p.place()
+	i := s.pick(uint16(at % hundred))
+	p.use(i)
+	p.drew(s, i, at)
 	return nil
 }
 
-func (p *plan) bucket() uint16 {
+func (p *plan) bucket() uint16 { return uint16(p.place() % hundred) }
+
+// place is that of the call's unit.
+func (p *plan) place() uint64 {
 	u, missing := unit(p.route.Config.Sticky, p.call)
 	if missing {
 		p.route.unitless.Add(1)
 	}
-	return bucket(p.route.Name, u)
+	return place(p.route.Name, u)
 }
 
 func (r *RouteState) variant(name string) int {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +40,13 @@ type State struct {
 	store         *control.Store
 	log           *zap.Logger
 	file          string
+	measured      string // folder of what rollouts have measured
 	conversations *conversations
 
 	mu        sync.Mutex
 	overrides map[string]Override
 	tables    map[*Table]struct{}
+	rollouts  map[string]*controller // of routes that have a rollout, or had one
 
 	saving sync.Mutex
 	stop   chan struct{}
@@ -55,7 +58,7 @@ type State struct {
 func NewState(store *control.Store, dir string, log *zap.Logger) (*State, error) {
 	s := &State{
 		store: store, log: log, file: filepath.Join(dir, "conversations"), conversations: newConversations(time.Now),
-		overrides: map[string]Override{}, tables: map[*Table]struct{}{}, stop: make(chan struct{}), done: make(chan struct{}),
+		overrides: map[string]Override{}, tables: map[*Table]struct{}{}, rollouts: map[string]*controller{}, stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	entries, err := store.List(weightsPrefix)
 	if err != nil {
@@ -68,6 +71,9 @@ func NewState(store *control.Store, dir string, log *zap.Logger) (*State, error)
 		}
 		o.revision = e.Revision
 		s.overrides[e.Key[len(weightsPrefix):]] = o
+	}
+	if err := s.readRollouts(filepath.Join(dir, "rollouts")); err != nil {
+		return nil, err
 	}
 	if err := s.conversations.load(s.file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		log.Warn("the conversation table could not be read: conversations under way may change their variant once", zap.Error(err))
@@ -107,10 +113,13 @@ func (s *State) Save() {
 	}
 }
 
-// Close saves the conversation table and stops.
+// Close saves the conversation table and what rollouts have measured, and stops.
 func (s *State) Close() {
 	close(s.stop)
 	<-s.done
+	for _, c := range s.rollouts {
+		c.close()
+	}
 }
 
 // attach puts the state in force for a configuration's table.
@@ -119,6 +128,10 @@ func (s *State) attach(t *Table) {
 	defer s.mu.Unlock()
 	s.tables[t] = struct{}{}
 	for _, r := range t.Routes {
+		if r.plan != nil {
+			s.controller(r.Name).attach(r)
+			continue
+		}
 		o, ok := s.overrides[r.Name]
 		r.apply(o, ok, s.log)
 	}
@@ -128,14 +141,25 @@ func (s *State) detach(t *Table) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tables, t)
+	for _, r := range t.Routes {
+		if r.rollout != nil {
+			r.rollout.detach(r)
+		}
+	}
 	s.forget()
 }
 
 // forget removes weights set at run time that changed declarations have
-// replaced, so that they do not come back when the old declaration does. While
+// replaced, so that they do not come back when the old declaration does, and
+// ends rollouts that are not declared any more. While
 // a configuration has them in force, they stay: the one that replaces them may
 // yet be refused. Holds mu.
 func (s *State) forget() {
+	if len(s.tables) > 0 {
+		for _, c := range s.rollouts {
+			c.retire()
+		}
+	}
 	for name, o := range s.overrides {
 		declared, inForce := false, false
 		for t := range s.tables {
@@ -161,7 +185,7 @@ func (s *State) forget() {
 }
 
 // errStale means that the state has changed since the caller read it.
-var errStale = errors.New("the weights have changed since you read them")
+var errStale = errors.New("it has changed since you read it")
 
 // setWeights persists new weights of a route, then puts them in force for the
 // next request. revision is the one they must have now; control.Any: whichever.
@@ -222,4 +246,32 @@ func (r *Route) named(weights []uint16) map[string]float64 {
 		m[v.Name] = float64(weights[i]) / 100
 	}
 	return m
+}
+
+// readRollouts makes the controllers of the rollouts that are stored.
+func (s *State) readRollouts(dir string) error {
+	s.measured = dir
+	entries, err := s.store.List(rolloutPrefix)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		c := s.controller(e.Key[len(rolloutPrefix):])
+		if err := json.Unmarshal(e.Value, &c.status); err != nil {
+			return fmt.Errorf("reading the rollout of %s: %w", e.Key, err)
+		}
+		c.revision = e.Revision
+	}
+	return nil
+}
+
+// controller is that of the route's rollout. Holds mu.
+func (s *State) controller(route string) *controller {
+	c := s.rollouts[route]
+	if c == nil {
+		c = newController(route, filepath.Join(s.measured, strings.ReplaceAll(route, ":", "%3A")), s.store, s.log)
+		s.rollouts[route] = c
+		c.start()
+	}
+	return c
 }

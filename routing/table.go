@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/prompts"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
 // Table is what the handlers decide by: one configuration's providers and
@@ -26,13 +27,18 @@ type Table struct {
 
 	MaxInFlight int // calls at once; 0: no limit
 
+	// Emit tells Caddy's events app of an event of a rollout; nil: nobody is told.
+	Emit func(name string, data map[string]any)
+
 	inFlight atomic.Int64
 	byName   map[string]*RouteState
 	byModel  map[string][]*RouteState // those with headers first
 	byPrompt map[string]*RouteState
 	byHeader []*RouteState
+	formats  *formats
 	state    *State
 	view     *prompts.View
+	unwatch  func() // ends following the prompts
 }
 
 // RouteState is a route of the configuration with its weights in force.
@@ -40,6 +46,7 @@ type RouteState struct {
 	Name   string
 	Config *Route
 
+	table     *Table
 	declared  []uint16
 	variants  []*variant
 	fallback  []int
@@ -49,6 +56,9 @@ type RouteState struct {
 	unitless  atomic.Int64  // calls that lacked what the route is sticky by
 	stable    int
 	recognize bool
+
+	plan    *rollout.Plan // nil: the route has no rollout
+	rollout *controller   // set by State.attach
 }
 
 // variant is a compiled variant.
@@ -79,7 +89,7 @@ func Check(providers map[string]*Provider, routes map[string]*Route) error {
 // NewTable checks and compiles a configuration. The errors name what is wrong.
 func NewTable(providers map[string]*Provider, routes map[string]*Route, direct bool, prices *price.Table) (*Table, error) {
 	t := &Table{
-		Providers: providers, Direct: direct, Prices: prices,
+		Providers: providers, Direct: direct, Prices: prices, formats: newFormats(),
 		byName: map[string]*RouteState{}, byModel: map[string][]*RouteState{}, byPrompt: map[string]*RouteState{},
 	}
 	for _, name := range sortedKeys(routes) {
@@ -97,7 +107,7 @@ func NewTable(providers map[string]*Provider, routes map[string]*Route, direct b
 }
 
 func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
-	r := &RouteState{Name: name, Config: cfg, recognize: cfg.Recognize == nil || *cfg.Recognize}
+	r := &RouteState{Name: name, Config: cfg, table: t, recognize: cfg.Recognize == nil || *cfg.Recognize}
 	var err error
 	if r.declared, err = cfg.declared(); err != nil {
 		return nil, within("route", name, err)
@@ -125,10 +135,35 @@ func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
 		}
 		r.variants = append(r.variants, cv)
 	}
+	if r.plan, err = cfg.plan(); err != nil {
+		return nil, within("route", name, err)
+	}
+	if err := t.priced(r); err != nil {
+		return nil, within("route", name, err)
+	}
 	for _, f := range cfg.Fallback {
 		r.fallback = append(r.fallback, slices.IndexFunc(cfg.Variants, func(v *Variant) bool { return v.Name == f }))
 	}
 	return r, nil
+}
+
+// priced checks that a rollout which compares costs can know them.
+func (t *Table) priced(r *RouteState) error {
+	if r.plan == nil || t.Prices == nil {
+		return nil
+	}
+	guard, needed := r.plan.Needs()["price"]
+	for _, v := range r.variants {
+		if spec := r.plan.Spec(); !needed || v.Name != spec.From && v.Name != spec.To {
+			continue
+		}
+		info, _ := t.Prices.Model(v.prefix, v.model)
+		if _, known := info.Prices(time.Now()); !known {
+			return &ConfigError{Path: []string{"rollout", "guard " + guard}, Err: fmt.Errorf(
+				"rollout: guard %s needs a price of %s, which is not known; add to provider %s: price %s <input> <output>", guard, v.Model, v.prefix, v.model)}
+		}
+	}
+	return nil
 }
 
 // index makes the maps by which calls find their route.
@@ -241,6 +276,13 @@ func (t *Table) Scopes() []prompts.Scope {
 func (t *Table) Attach(s *State, view *prompts.View, log *zap.Logger) {
 	t.state, t.view = s, view
 	s.attach(t)
+	t.unwatch = view.Registry().OnChange(func(*prompts.Snapshot, []string) {
+		for _, r := range t.Routes {
+			if r.rollout != nil {
+				r.rollout.prompts(r)
+			}
+		}
+	})
 	for _, r := range t.Routes {
 		for _, v := range r.variants {
 			if v.prompt == nil {
@@ -278,6 +320,7 @@ func (t *Table) resolve(ref prompts.Reference) (*prompts.Version, error) {
 // Detach takes the table away from its state.
 func (t *Table) Detach() {
 	if t.state != nil {
+		t.unwatch()
 		t.state.detach(t)
 	}
 }

@@ -42,7 +42,7 @@ type Summary struct {
 	Model  string
 	Finish string // the first choice's finish reason
 	Usage  *call.Usage
-	Bytes  int // of content so far: what usage is estimated by when a stream breaks off
+	Bytes  int // of content so far: what usage is estimated by when a stream breaks off; of a whole answer, those of the first choice
 }
 
 // Estimate is the usage of a call whose provider did not get to report it:

@@ -167,6 +167,21 @@ func (e *chatEvents) Terminator() []byte { return []byte("data: [DONE]\n\n") }
 func (e *chatEvents) HideUsage() bool    { return e.hideUsage }
 func (e *chatEvents) Summary() *Summary  { return &e.summary }
 
+// firstChoice reads how it ended and how much is in it.
+func (s *Summary) firstChoice(body []byte, c jsonscan.Value) {
+	for key, m := range jsonscan.MembersOf(body, c) {
+		switch string(key) {
+		case "finish_reason":
+			s.Finish = text(body, m)
+		case "message":
+			n, _ := deltaContent(body, m)
+			s.Bytes += n
+		case "text":
+			s.Bytes += max(m.End-m.Start-len(`""`), 0)
+		}
+	}
+}
+
 // summarizeChat reads whole chat completions, completions and embeddings.
 func summarizeChat(body []byte) (s Summary) {
 	for key, v := range jsonscan.MembersOf(body, jsonscan.Root(body)) {
@@ -179,7 +194,7 @@ func summarizeChat(body []byte) (s Summary) {
 			s.Usage = usage(body, v)
 		case "choices":
 			for c := range jsonscan.Elements(body, v) {
-				s.Finish = text(body, jsonscan.Lookup(body, c, "finish_reason"))
+				s.firstChoice(body, c)
 				break
 			}
 		}

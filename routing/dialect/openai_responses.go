@@ -62,6 +62,8 @@ func summarizeResponse(doc []byte, v jsonscan.Value) (s Summary) {
 			s.Finish = text(doc, m)
 		case "usage":
 			s.Usage = usage(doc, m)
+		case "output":
+			s.Bytes = m.End - m.Start - len("[]")
 		}
 	}
 	return s

@@ -57,11 +57,14 @@ func (c *cost) judge(e *Evidence, alpha float64) GuardStatus {
 	now, was := mean(mine.cost.points(limit, false)), mean(theirs.cost.points(limit, false))
 	s.Value = number(now / was)
 	s.words = fmt.Sprintf("$%.3g a request against $%.3g", now*limit, was*limit)
+	bottom, top := meanAbove(mine.cost.points(limit, false), promoteLevel/2), meanBelow(mine.cost.points(limit, true), promoteLevel/2)
+	floor, ceiling := meanAbove(theirs.cost.points(limit, false), promoteLevel/2), meanBelow(theirs.cost.points(limit, true), promoteLevel/2)
+	s.Low, s.High = number(bottom/ceiling), number(top/floor)
 	if now > c.ratio*was && meanAbove(mine.cost.points(limit, false), alpha/2) > c.ratio*meanBelow(theirs.cost.points(limit, true), alpha/2) {
 		s.Outcome = Fail
 		return s
 	}
-	if now < c.ratio*was && meanBelow(mine.cost.points(limit, true), promoteLevel/2) <= c.ratio*meanAbove(theirs.cost.points(limit, false), promoteLevel/2) {
+	if top <= c.ratio*floor {
 		s.Outcome = Pass
 		return s
 	}

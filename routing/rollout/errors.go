@@ -66,12 +66,7 @@ func parseFailureGuard(g GuardSpec) (*failureGuard, error) {
 
 func (g *failureGuard) name() string { return g.kind }
 
-func (g *failureGuard) needs() string {
-	if g.kind == formatGuard {
-		return "format"
-	}
-	return ""
-}
+func (g *failureGuard) needs() string { return "" }
 
 func (g *failureGuard) of(e *Evidence) *failures {
 	if g.kind == formatGuard {
@@ -87,7 +82,8 @@ func (g *failureGuard) judge(e *Evidence, _ float64) GuardStatus {
 	upper := g.upper(failed, requests, stableFailed, stableRequests)
 	s := GuardStatus{Name: g.kind, Threshold: number(g.margin), traces: f.lastTraces()}
 	if requests > 0 && stableRequests > 0 {
-		s.Value = number(upper)
+		s.Value, s.High = number(failed/requests-stableFailed/stableRequests), number(upper)
+		s.Low = number(g.lower(failed, requests, stableFailed, stableRequests))
 		s.words = fmt.Sprintf("%s %s against %s", g.noun(), percent(failed/requests), percent(stableFailed/stableRequests))
 		if kind := f.commonest(); kind != "" && g.kind == errorsGuard {
 			s.words += ", most often " + kind
@@ -136,9 +132,17 @@ func (g *failureGuard) upper(failed, requests, stableFailed, stableRequests floa
 	return rare.upper(failed, requests, promoteLevel/2) - rare.lower(stableFailed, stableRequests, promoteLevel/2)
 }
 
+// lower is its counterpart.
+func (g *failureGuard) lower(failed, requests, stableFailed, stableRequests float64) float64 {
+	return rare.lower(failed, requests, promoteLevel/2) - rare.upper(stableFailed, stableRequests, promoteLevel/2)
+}
+
 // needed is how many more requests a pass takes if both variants go on as they did.
 func (g *failureGuard) needed(failed, requests, stableFailed, stableRequests float64) string {
-	if stableRequests == 0 {
+	switch {
+	case g.kind == formatGuard && requests == 0 && stableRequests == 0:
+		return "requests with a response format: none had one yet"
+	case stableRequests == 0:
 		return "requests of stable"
 	}
 	enough := func(times float64) bool {

@@ -13,10 +13,9 @@ const (
 	Tick EventKind = "tick"
 	// Decided: Observe has returned true.
 	Decided EventKind = "decided"
-	// Prompts: whether the variants' prompts resolve; Reason says why not.
+	// Prompts: the variants' prompts were looked up. Reason says why they do not resolve; else Served says what to.
+	// A candidate that answers with something else than before begins again; when stable does, the rollout pauses.
 	Prompts EventKind = "prompts"
-	// Moved: an alias that Variant binds was moved, or anything else has changed what it answers with.
-	Moved EventKind = "moved"
 	// Stale: the measurement is not to be trusted; Reason says why.
 	Stale EventKind = "stale"
 
@@ -40,8 +39,8 @@ type Event struct {
 	Full bool
 	// Weights of every variant, checked by the caller to be of the route and to sum to 100.
 	Weights map[string]float64
-	// Variant is the one that Moved is about.
-	Variant string
+	// Served are the prompt versions that the variants answer with, by variant, such as "sentiment/2".
+	Served map[string]string
 	// Blocked says, with Tick, what keeps the rollout from completing, if anything does.
 	Blocked string
 }

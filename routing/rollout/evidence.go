@@ -16,8 +16,8 @@ type Outcome struct {
 	// Whether it failed, and how: an error class.
 	Failed bool
 	Kind   string
-	// Whether the answer breaks the declared format, which is a failure too.
-	FormatBroken bool
+	// Whether the answer keeps to the format that the request declares. Breaking it is a failure too.
+	Format Format
 	// Seconds. TTFT is NaN for what is not streamed, +Inf for a stream that ended before its first content.
 	Latency, TTFT float64
 	// US dollars; NaN: unknown.
@@ -25,6 +25,16 @@ type Outcome struct {
 	// The trace's id.
 	Trace string
 }
+
+// Format is how an answer stands to the format (a JSON schema) that its request declares.
+type Format uint8
+
+// The formats.
+const (
+	NoFormat Format = iota // none is declared
+	FormatKept
+	FormatBroken
+)
 
 // Mark says what evidence is about. Evidence with another mark than the
 // status's is no evidence for it.
@@ -123,9 +133,9 @@ func (e *Evidence) Observe(o *Outcome) (decided bool) {
 	if o.Epoch != e.mark.Epoch || !(o.Share >= 0 && o.Share <= 1) {
 		return false
 	}
-	failed := o.Failed || o.FormatBroken
+	failed := o.Failed || o.Format == FormatBroken
 	decided = e.errors.add(o, failed)
-	if e.format != nil && !o.Failed && e.format.add(o, o.FormatBroken) {
+	if e.format != nil && !o.Failed && o.Format != NoFormat && e.format.add(o, o.Format == FormatBroken) {
 		decided = true
 	}
 	if o.Share != e.mark.Share {

@@ -24,7 +24,7 @@ func traffic(seed uint64, n int, share float64) []Outcome {
 	for i := range out {
 		u := r.Uint64()
 		out[i] = Outcome{
-			Epoch: 1, Share: share, Candidate: r.Float64() < share, Unit: u % uint64(n/2+1), Failed: r.Float64() < 0.03, FormatBroken: r.Float64() < 0.03,
+			Epoch: 1, Share: share, Candidate: r.Float64() < share, Unit: u % uint64(n/2+1), Failed: r.Float64() < 0.03, Format: Format(r.IntN(3)),
 			Kind: []string{"status_500", "timeout"}[r.IntN(2)], Latency: math.Exp(r.NormFloat64()), TTFT: math.NaN(), Cost: r.Float64(), Trace: "t",
 		}
 	}
@@ -47,7 +47,7 @@ func TestObserveCounts(t *testing.T) {
 		"another epoch":             {[]Outcome{with(func(o *Outcome) { o.Epoch = 2 })}, 0, 0, 0, 0},
 		"no share":                  {[]Outcome{with(func(o *Outcome) { o.Share = math.NaN() })}, 0, 0, 0, 0},
 		"drawn before the step":     {[]Outcome{with(func(o *Outcome) { o.Share = 0.05; o.Failed = true })}, 1, 1, 0, 0},
-		"a broken format":           {[]Outcome{with(func(o *Outcome) { o.FormatBroken = true })}, 1, 1, 1, 1},
+		"a broken format":           {[]Outcome{with(func(o *Outcome) { o.Format = FormatBroken })}, 1, 1, 1, 1},
 		"a failure of two variants": {[]Outcome{failed, with(func(o *Outcome) { o.Candidate = false; o.Failed = true })}, 1, 1, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

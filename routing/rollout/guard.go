@@ -22,8 +22,12 @@ const (
 type GuardStatus struct {
 	Name    string `json:"name"`
 	Outcome Result `json:"outcome"`
-	// What is compared with the threshold; null: nothing was measured yet.
+	// The candidate against stable as measured, the always-valid interval around it (95 %), and what it may be at
+	// most (of consistency: at least): a difference of rates for errors and format, a ratio for latency and cost, a
+	// score for consistency, a difference of scores for quality. Null: nothing was measured yet.
 	Value     *float64 `json:"value"`
+	Low       *float64 `json:"low"`
+	High      *float64 `json:"high"`
 	Threshold *float64 `json:"threshold"`
 	// What is missing, in words.
 	Needed string `json:"needed"`

@@ -99,6 +99,9 @@ func (l *latency) compare(e *Evidence, of string, alpha float64) GuardStatus {
 	now, was := mine.quantile(p), theirs.quantile(p)
 	s := GuardStatus{Name: latencyGuard, Outcome: Inconclusive, Value: number(now / was), Threshold: number(l.ratio)}
 	s.words = fmt.Sprintf("%s %s against %s", of, seconds(now), seconds(was))
+	bottom, top := mine.bounds(p, promoteLevel/2)
+	floor, ceiling := theirs.bounds(p, promoteLevel/2)
+	s.Low, s.High = number(bottom/ceiling), number(top/floor)
 	low, _ := mine.bounds(p, alpha/2)
 	_, high := theirs.bounds(p, alpha/2)
 	if low > l.ratio*high {
@@ -106,8 +109,6 @@ func (l *latency) compare(e *Evidence, of string, alpha float64) GuardStatus {
 		s.words += fmt.Sprintf(", more than %gx at every look", l.ratio)
 		return s
 	}
-	floor, _ := theirs.bounds(p, promoteLevel/2)
-	_, top := mine.bounds(p, promoteLevel/2)
 	if top <= l.ratio*floor && !math.IsInf(top, 1) {
 		s.Outcome = Pass
 		return s

@@ -203,7 +203,10 @@ func TestStateMachine(t *testing.T) {
 			"missing": func(t *rapid.T) { m.do(t, Event{Kind: Prompts, Reason: "gone"}) },
 			"there":   func(t *rapid.T) { m.do(t, Event{Kind: Prompts}) },
 			"moved": func(t *rapid.T) {
-				m.do(t, Event{Kind: Moved, Variant: rapid.SampledFrom([]string{"stable", "candidate"}).Draw(t, "variant")})
+				m.do(t, Event{Kind: Prompts, Served: map[string]string{
+					"stable":    rapid.SampledFrom([]string{"a/1", "a/1", "a/1", "a/2"}).Draw(t, "stable"),
+					"candidate": rapid.SampledFrom([]string{"a/3", "a/3", "a/4"}).Draw(t, "candidate"),
+				}})
 			},
 		})
 	})

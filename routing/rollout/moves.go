@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"time"
 )
 
 // to enters a phase, with a line in the log.
@@ -132,7 +133,7 @@ func (m *move) adopt() {
 	another := m.Target != p.target || m.To != p.spec.To
 	m.Generation++
 	m.SpecHash, m.From, m.To, m.Target, m.Steps, m.Step = p.hash, p.spec.From, p.spec.To, p.target, len(p.spec.Steps), 0
-	m.Undo, m.Manual, m.Spoilt = nil, false, false
+	m.Undo, m.Served, m.Manual, m.Spoilt = nil, nil, false, false
 	m.Unresolved = "the prompts were not looked up yet"
 	switch {
 	case len(m.Weights) == 0:
@@ -170,16 +171,26 @@ func (m *move) withdraw() {
 	m.Weights[m.To] = 0
 }
 
-// prompts notes whether the variants' prompts resolve.
-func (m *move) prompts(problem string) {
-	if m.Unresolved == problem {
+// prompts notes whether the variants' prompts resolve, and to what.
+func (m *move) prompts(problem string, served map[string]string) {
+	if m.Unresolved != problem {
+		m.Unresolved = problem
+		m.changed = true
+		if problem != "" && m.running() {
+			m.remember()
+			m.pause("the prompts do not resolve any more: "+problem, false)
+		}
+	}
+	if problem != "" || maps.Equal(served, m.Served) {
 		return
 	}
-	m.Unresolved = problem
+	before := m.Served
+	m.Served = maps.Clone(served)
 	m.changed = true
-	if problem != "" && m.running() {
-		m.remember()
-		m.pause("the prompts do not resolve any more: "+problem, false)
+	for _, variant := range []string{m.To, m.From} {
+		if was, known := before[variant]; known && was != served[variant] {
+			m.moved(variant, fmt.Sprintf("%s, before %s", orElse(served[variant], "no prompt"), orElse(was, "no prompt")))
+		}
 	}
 }
 
@@ -187,7 +198,7 @@ func (m *move) prompts(problem string) {
 // candidate that is another one begins again; when stable is, somebody has to
 // say whether the comparison is still the one that was wanted.
 func (m *move) moved(variant, reason string) {
-	if m.Phase == PhaseCompleted || m.Phase == PhaseAborted || m.Phase == PhasePending || variant != m.From && variant != m.To {
+	if m.Phase == PhaseCompleted || m.Phase == PhaseAborted || m.Phase == PhasePending {
 		return
 	}
 	if variant == m.To && !m.Manual {
@@ -204,4 +215,15 @@ func (m *move) moved(variant, reason string) {
 		m.remember()
 	}
 	m.pause(because(variant+" answers with something else now; resume to go on", reason), true)
+}
+
+// Retire ends a rollout whose declaration is gone. Its log is kept, and its
+// epoch, which never comes back; declared again, it begins anew.
+func Retire(s Status, now time.Time) Status {
+	m := move{Status: s.clone(), now: now.UTC().Truncate(time.Millisecond)}
+	m.Step, m.Steps, m.SpecHash, m.Target, m.Weights, m.Served, m.Undo = 0, 0, "", "", nil, nil, nil
+	m.Manual, m.Spoilt, m.Unresolved = false, false, ""
+	m.restart()
+	m.to(PhaseNone, "the rollout was taken out of the configuration", nil)
+	return m.Status
 }

@@ -89,8 +89,7 @@ func (p *Plan) Hash() string { return p.hash }
 func (p *Plan) Spec() Spec { return p.spec }
 
 // Needs are what the guards need of the route, each with the guard that does:
-// `price` (for both variants), `scorer`, `format` (a declared response format). The caller
-// checks that it is there.
+// `price` (for both variants), `scorer`. The caller checks that it is there.
 func (p *Plan) Needs() map[string]string {
 	out := map[string]string{}
 	for _, g := range p.guards {

@@ -53,13 +53,16 @@ func (g *score) judge(e *Evidence, alpha float64) GuardStatus {
 	if g.kind == consistencyGuard {
 		s.Threshold = number(g.least)
 		s.words = fmt.Sprintf("consistency %s, where %s is wanted", percent(mean(mine.points(1, false))), percent(g.least))
-		fails, passes = high(mine, alpha) < g.least, low(mine, promoteLevel) >= g.least
+		s.Low, s.High = number(low(mine, promoteLevel)), number(high(mine, promoteLevel))
+		fails, passes = high(mine, alpha) < g.least, *s.Low >= g.least
 	} else {
 		s.Value = number(mean(mine.points(1, false)) - mean(theirs.points(1, false)))
 		s.Threshold = number(-g.loss)
 		s.words = fmt.Sprintf("quality %s against %s", percent(mean(mine.points(1, false))), percent(mean(theirs.points(1, false))))
+		s.Low = number(low(mine, promoteLevel/2) - high(theirs, promoteLevel/2))
+		s.High = number(high(mine, promoteLevel/2) - low(theirs, promoteLevel/2))
 		fails = high(mine, alpha/2) < low(theirs, alpha/2)-g.loss
-		passes = low(mine, promoteLevel/2) >= high(theirs, promoteLevel/2)-g.loss
+		passes = *s.Low >= -g.loss
 	}
 	switch {
 	case mine.n == 0, g.kind == qualityGuard && theirs.n == 0:

@@ -29,7 +29,9 @@ type Spec struct {
 	Steps []StepSpec `json:"step,omitempty"`
 	// What the new variant must not be worse in. Default: none; then only the steps' durations and numbers of requests count.
 	Guards []GuardSpec `json:"guard,omitempty"`
-	// A URL to which each event is posted.
+	// A URL to which each event is posted as JSON: `event`, `route`, `text` (what happened, in words), `at`, `phase`, `step`,
+	// `steps`, `weights` and `traces` (ids of the traces behind it). A placeholder such as `{env.HOOK}` is resolved at run time.
+	// Three attempts of at most 10 s each. Default: none.
 	Webhook string `json:"webhook,omitempty"`
 }
 
@@ -71,6 +73,20 @@ func orElse(s, other string) string {
 	return s
 }
 
+// SpecError is a mistake in a spec. Option is the line it is about, such as "step 2" (the second one), "guard
+// latency" or "webhook"; "": the spec as a whole.
+type SpecError struct {
+	Option string
+	Err    error
+}
+
+func (e *SpecError) Error() string { return e.Err.Error() }
+func (e *SpecError) Unwrap() error { return e.Err }
+
+func wrong(option, format string, args ...any) error {
+	return &SpecError{Option: option, Err: fmt.Errorf(format, args...)}
+}
+
 // Validate checks what the spec can be checked for by itself; NewPlan checks
 // it with the route's variants.
 func (s *Spec) Validate() error {
@@ -86,21 +102,21 @@ func (s *Spec) Validate() error {
 	before := 0.0
 	for i := range s.Steps {
 		if err := s.Steps[i].validate(before); err != nil {
-			return fmt.Errorf("step %d of %d: %w", i+1, len(s.Steps), err)
+			return wrong(fmt.Sprintf("step %d", i+1), "step %d of %d: %w", i+1, len(s.Steps), err)
 		}
 		before = s.Steps[i].Percent
 	}
 	for i, g := range s.Guards {
 		if slices.ContainsFunc(s.Guards[:i], func(o GuardSpec) bool { return o.Name == g.Name }) {
-			return fmt.Errorf("guard %s is there twice; keep one", g.Name)
+			return wrong("guard "+g.Name, "guard %s is there twice; keep one", g.Name)
 		}
 		if _, err := parseGuard(g); err != nil {
-			return err
+			return wrong("guard "+g.Name, "%w", err)
 		}
 	}
-	if s.Webhook != "" {
+	if s.Webhook != "" && !strings.HasPrefix(s.Webhook, "{") { // a placeholder is known when it runs
 		if u, err := url.Parse(s.Webhook); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return fmt.Errorf("webhook event %q: want a URL with http:// or https://", s.Webhook)
+			return wrong("webhook", "webhook event %q: want a URL with http:// or https://", s.Webhook)
 		}
 	}
 	return nil

@@ -64,6 +64,8 @@ type Status struct {
 	Outage bool `json:"outage,omitempty"`
 	// Why the prompts do not resolve; empty: they do.
 	Unresolved string `json:"unresolved,omitempty"`
+	// The prompt versions that the variants answer with, by variant.
+	Served map[string]string `json:"served,omitempty"`
 	// What the rollout was from and to, and the hash of the candidate's definition.
 	From   string `json:"from"`
 	To     string `json:"to"`
@@ -123,6 +125,7 @@ func (s *Status) clone() Status {
 	c.Units = maps.Clone(s.Units)
 	c.Log = slices.Clone(s.Log)
 	c.Weights = maps.Clone(s.Weights)
+	c.Served = maps.Clone(s.Served)
 	c.Undo = slices.Clone(s.Undo)
 	c.Applied = slices.Clone(s.Applied)
 	return c

@@ -81,9 +81,7 @@ func (m *move) take(ev Event) {
 	case Decided:
 		m.decided()
 	case Prompts:
-		m.prompts(ev.Reason)
-	case Moved:
-		m.moved(ev.Variant, ev.Reason)
+		m.prompts(ev.Reason, ev.Served)
 	case Stale:
 		if m.running() {
 			m.pause("the measurement is not to be trusted: "+ev.Reason, true)

@@ -377,16 +377,23 @@ func TestSpecChanges(t *testing.T) {
 }
 
 func TestAliasMoves(t *testing.T) {
-	w := newWorld(t, simple()).started().do(Event{Kind: Promote})
-	w.do(Event{Kind: Moved, Variant: "candidate", Reason: "senti@candidate is version 4"}).want(PhasePending, 0, 0, "version 4").order(Apply, Persist)
+	served := func(stable, candidate, third string) Event {
+		return Event{Kind: Prompts, Served: map[string]string{"stable": stable, "candidate": candidate, "third": third}}
+	}
+	w := newWorld(t, simple()).started().do(served("senti/1", "senti/3", "")).do(Event{Kind: Promote})
+	w.do(served("senti/1", "senti/4", "")).want(PhasePending, 0, 0, "senti/4, before senti/3").order(Apply, Persist)
 	w.do(Event{Kind: Tick}).want(PhaseProgressing, 1, 50, "")
 	before := w.status.Epoch
-	w.do(Event{Kind: Moved, Variant: "stable"}).want(PhasePaused, 1, 50, "resume to go on")
+	w.do(served("senti/2", "senti/4", "")).want(PhasePaused, 1, 50, "resume to go on")
 	w.do(Event{Kind: Resume}).want(PhaseProgressing, 1, 50, "")
 	if w.status.Epoch == before {
 		t.Error("the evidence still counts")
 	}
-	w.do(Event{Kind: Moved, Variant: "third"}).want(PhaseProgressing, 1, 50, "").order()
+	w.do(served("senti/2", "senti/4", "other/1")).want(PhaseProgressing, 1, 50, "").order(Persist)
+	w.do(served("senti/2", "senti/4", "other/1")).want(PhaseProgressing, 1, 50, "").order()
+	// What was moved while nobody looked is found with the next look.
+	w.do(Event{Kind: Prompts, Reason: "gone"}).want(PhasePaused, 1, 50, "gone")
+	w.do(served("senti/2", "senti/5", "other/1")).want(PhasePending, 0, 0, "senti/5, before senti/4")
 }
 
 func TestPromptsVanish(t *testing.T) {
@@ -425,14 +432,14 @@ func FuzzStatus(f *testing.F) {
 	b, _ := json.Marshal(w.status)
 	f.Add(b, uint8(0))
 	f.Add([]byte(`{"phase":"progressing","step":99,"spec_hash":"`+w.plan.Hash()+`"}`), uint8(1))
-	kinds := []EventKind{Load, Tick, Decided, Prompts, Moved, Stale, Promote, Pause, Resume, Abort, Undo, SetWeights}
+	kinds := []EventKind{Load, Tick, Decided, Prompts, Stale, Promote, Pause, Resume, Abort, Undo, SetWeights}
 	f.Fuzz(func(t *testing.T, b []byte, kind uint8) {
 		var s Status
 		if json.Unmarshal(b, &s) != nil {
 			return
 		}
 		for _, k := range append([]EventKind{kinds[int(kind)%len(kinds)]}, kinds...) {
-			s, _ = Step(s, w.plan, w.evidence, Event{Kind: k, Variant: "candidate", Weights: map[string]float64{"stable": 50, "candidate": 50}}, epoch)
+			s, _ = Step(s, w.plan, w.evidence, Event{Kind: k, Served: map[string]string{"candidate": string(k)}, Weights: map[string]float64{"stable": 50, "candidate": 50}}, epoch)
 		}
 	})
 }

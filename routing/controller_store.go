@@ -1,0 +1,192 @@
+package routing
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-frontier/frontier/internal/control"
+	"github.com/caddy-frontier/frontier/routing/rollout"
+)
+
+// rolloutPrefix is where the statuses of rollouts are kept in the control store.
+const rolloutPrefix = "routing/rollout/"
+
+// persist stores the status if it is not stored yet.
+func (c *controller) persist() {
+	c.moving.Lock()
+	defer c.moving.Unlock()
+	c.persistMoving()
+}
+
+// persistMoving is persist for who holds moving.
+func (c *controller) persistMoving() {
+	c.lock()
+	if !c.unstored {
+		c.unlock()
+		return
+	}
+	status, moves, revision := c.status, c.moves, c.revision
+	c.unlock()
+	revision, err := c.commit(&status, revision)
+	c.lock()
+	defer c.unlock()
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	c.revision, c.problem = revision, ""
+	c.unstored = c.moves != moves
+}
+
+// commit writes a status over the one of the revision.
+func (c *controller) commit(s *rollout.Status, revision uint64) (uint64, error) {
+	stored := *s
+	stored.Persisted = true
+	value, err := json.Marshal(stored)
+	if err != nil {
+		return 0, err
+	}
+	key := rolloutPrefix + c.route
+	revision, err = c.store.Commit(control.Change{Key: key, Value: value, Expect: revision})
+	if errors.Is(err, control.ErrConflict) {
+		// Somebody else has written it. What is in force here is what happens here.
+		if e, gone := c.store.Get(key); gone == nil {
+			revision = e.Revision
+		}
+		revision, err = c.store.Commit(control.Change{Key: key, Value: value, Expect: revision})
+	}
+	return revision, err
+}
+
+// failed notes that the status could not be stored. Holds mu.
+func (c *controller) failed(err error) {
+	if problem := err.Error(); problem != c.problem {
+		c.problem = problem
+		c.log.Error("the rollout's status could not be stored; that is tried again each second. Moves toward stable are in force all the same, others wait", zap.Error(err))
+	}
+}
+
+// The file of measurements holds the evidence, and how long the step was held
+// on it. It is written far more often than anything is decided; a file that is
+// not of the status that is stored, or is damaged, is no evidence.
+const measurementsHead = "frontier rollout measurements 1\n"
+
+// held is the part of the measurements that is of the status.
+type held struct {
+	Route    string        `json:"route"`
+	SpecHash string        `json:"spec_hash"`
+	HeldMS   int64         `json:"held_ms"`
+	Clock    rollout.Clock `json:"clock"`
+}
+
+// measurements writes the file if anything was measured since the last time.
+func (c *controller) measurements() {
+	c.lock()
+	if c.evidence == nil || !c.measured && !c.ticking() {
+		c.unlock()
+		return
+	}
+	c.measured = false
+	b, err := c.encode()
+	c.unlock()
+	if err == nil {
+		err = replaceFile(c.file, b)
+	}
+	if err != nil {
+		c.log.Warn("the rollout's measurements could not be saved; after a crash it goes on with the last ones", zap.Error(err))
+	}
+}
+
+// ticking reports whether held time grows. Holds mu.
+func (c *controller) ticking() bool {
+	return c.status.Phase == rollout.PhaseProgressing || c.status.Phase == rollout.PhaseInconclusive
+}
+
+// encode holds mu.
+func (c *controller) encode() ([]byte, error) {
+	head, err := json.Marshal(held{c.route, c.status.SpecHash, c.status.HeldMS, c.status.Clock})
+	if err != nil {
+		return nil, err
+	}
+	b := append([]byte(measurementsHead), head...)
+	b = append(b, '\n')
+	if b, err = c.evidence.AppendBinary(b); err != nil {
+		return nil, err
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), nil
+}
+
+// restore reads the file, and returns new evidence when there is none that counts. Holds mu.
+func (c *controller) restore(plan *rollout.Plan) *rollout.Evidence {
+	b, err := os.ReadFile(filepath.Clean(c.file))
+	if errors.Is(err, os.ErrNotExist) {
+		return plan.NewEvidence()
+	}
+	var h held
+	var e *rollout.Evidence
+	if err == nil {
+		e, err = decodeMeasurements(b, &h, plan)
+	}
+	switch {
+	case h.Route == c.route && h.SpecHash != plan.Hash():
+		return plan.NewEvidence() // of another generation, readable or not
+	case err == nil && h.Route != c.route:
+		err = fmt.Errorf("%s is of route %q", c.file, h.Route)
+	}
+	if err != nil {
+		c.log.Warn("the rollout's measurements could not be read: its step begins to be measured anew", zap.Error(err))
+		return plan.NewEvidence()
+	}
+	if c.status.SpecHash == plan.Hash() && e.Mark() == c.status.Mark() {
+		c.status.HeldMS, c.status.Clock = h.HeldMS, h.Clock
+	}
+	return e
+}
+
+func decodeMeasurements(b []byte, h *held, plan *rollout.Plan) (*rollout.Evidence, error) {
+	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return nil, rollout.ErrDamaged
+	}
+	rest, ok := bytes.CutPrefix(b[:len(b)-4], []byte(measurementsHead))
+	head, evidence, found := bytes.Cut(rest, []byte{'\n'})
+	if !ok || !found {
+		return nil, rollout.ErrDamaged
+	}
+	if err := json.Unmarshal(head, h); err != nil {
+		return nil, err
+	}
+	return plan.DecodeEvidence(evidence)
+}
+
+// replaceFile puts a file in the place of another one: whoever reads it, after
+// a crash too, finds the one or the other.
+func replaceFile(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(filepath.Clean(tmp), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return err
+	}
+	return os.Rename(tmp, filepath.Clean(path))
+}
