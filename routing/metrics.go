@@ -30,6 +30,9 @@ func (t *Table) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	if !t.attached.Load() {
+		return
+	}
 	for _, r := range t.Routes {
 		for i, w := range r.split.Load().weights {
 			gauge(weightMetric, float64(w)/hundred, r.Name, r.variants[i].Name)

@@ -39,6 +39,7 @@ type Table struct {
 	state    *State
 	view     *prompts.View
 	unwatch  func() // ends following the prompts
+	attached atomic.Bool
 }
 
 // RouteState is a route of the configuration with its weights in force.
@@ -276,6 +277,7 @@ func (t *Table) Scopes() []prompts.Scope {
 func (t *Table) Attach(s *State, view *prompts.View, log *zap.Logger) {
 	t.state, t.view = s, view
 	s.attach(t)
+	t.attached.Store(true)
 	t.unwatch = view.Registry().OnChange(func(*prompts.Snapshot, []string) {
 		for _, r := range t.Routes {
 			if r.rollout != nil {
