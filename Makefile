@@ -12,7 +12,7 @@ VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway bench bench-rollout lint fmt race soak fuzz clean
+.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -24,7 +24,8 @@ build: ## Build ./caddy with Frontier in it
 demo: build ## Play the reference migration on the embedded simulator
 	./caddy llm demo $(DEMO_FLAGS)
 
-test: test-go test-sdk ## Run all tests; sets up what they need
+test: test-go test-sdk ## Run all tests but one with a real model; sets up what they need
+	@echo "*** NOT RUN: make test-local-model, which installs a language model of 98 MB ***" >&2
 
 test-go: ## Run the Go tests
 	go test $(GOFLAGS_) ./...
@@ -61,6 +62,12 @@ test-sdk-node: sdk-gateway
 	  $(SDK_ENV) node --test --test-reporter=spec --test-timeout=60000 "$$run"/*.test.mjs; \
 	elif [ -n "$$CI" ]; then echo "SDK tests: node 20 and npm are needed" >&2; exit 1; \
 	else echo "*** SKIPPED: the SDK tests in Node need node 20, npm, and the package registry ***" >&2; fi
+
+local-model: ## Serve a small real model for examples/local-model; Linux on x64
+	examples/local-model/run.sh
+
+test-local-model: ## Test the gateway with that model
+	FRONTIER_LOCAL_MODEL=1 go test $(GOFLAGS_) -count=1 -run '^TestLocalModel$$' -v ./tests/integration
 
 bench: ## Run the benchmarks
 	go test $(GOFLAGS_) -run '^$$' -bench . -benchtime 1s ./...
