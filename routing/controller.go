@@ -30,7 +30,7 @@ type controller struct {
 	leaving sync.Mutex // held for nanoseconds
 	left    []measurement
 
-	moving sync.Mutex // one move that is stored first at a time; never taken by requests
+	moving chan struct{} // full while somebody moves the rollout; never waited for by requests
 
 	mu       sync.Mutex // of what follows; never held for I/O, but for log lines
 	routes   []*RouteState
@@ -42,7 +42,8 @@ type controller struct {
 	unstored bool   // the status is not the stored one
 	problem  string // why it could not be stored
 	taken    []measurement
-	measured bool // since the measurements were written
+	measured bool  // since the measurements were written
+	held     int64 // how long the step was held then
 
 	recognized, unrecognized atomic.Int64 // requests in this step
 
@@ -77,7 +78,7 @@ type refusedError struct{ error }
 func newController(route, file string, store records, log *zap.Logger) *controller {
 	return &controller{
 		route: route, file: file, store: store, log: log.With(zap.String("route", route)),
-		outbox: make(chan announcement, 64), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		moving: make(chan struct{}, 1), outbox: make(chan announcement, 64), wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 }
 
@@ -179,8 +180,8 @@ func (c *controller) begin() {
 
 // retire ends the rollout when no configuration declares it any more.
 func (c *controller) retire() {
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	c.lock()
 	gone := len(c.routes) == 0 && c.status.SpecHash != ""
 	if gone {
@@ -222,8 +223,8 @@ func (c *controller) step(ev rollout.Event) {
 // error of a move toward the candidate that could not be stored says that
 // nothing has changed. seen is the revision that the status must have.
 func (c *controller) do(ev rollout.Event, seen int) error {
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	c.lock()
 	if len(c.routes) == 0 {
 		c.unlock()

@@ -21,8 +21,8 @@ const rolloutPrefix = "routing/rollout/"
 
 // persist stores the status if it is not stored yet.
 func (c *controller) persist() {
-	c.moving.Lock()
-	defer c.moving.Unlock()
+	c.moving <- struct{}{}
+	defer func() { <-c.moving }()
 	c.persistMoving()
 }
 
@@ -90,11 +90,11 @@ type held struct {
 // measurements writes the file if anything was measured since the last time.
 func (c *controller) measurements() {
 	c.lock()
-	if c.evidence == nil || !c.measured && !c.ticking() {
+	if c.evidence == nil || !c.measured && c.status.HeldMS == c.held {
 		c.unlock()
 		return
 	}
-	c.measured = false
+	c.measured, c.held = false, c.status.HeldMS
 	b, err := c.encode()
 	c.unlock()
 	if err == nil {
@@ -103,11 +103,6 @@ func (c *controller) measurements() {
 	if err != nil {
 		c.log.Warn("the rollout's measurements could not be saved; after a crash it goes on with the last ones", zap.Error(err))
 	}
-}
-
-// ticking reports whether held time grows. Holds mu.
-func (c *controller) ticking() bool {
-	return c.status.Phase == rollout.PhaseProgressing || c.status.Phase == rollout.PhaseInconclusive
 }
 
 // encode holds mu.

@@ -173,4 +173,6 @@ func compileSchema(schema []byte) *jsonschema.Schema {
 // noLoader keeps callers' schemas from reading files.
 type noLoader struct{}
 
-func (noLoader) Load(string) (any, error) { return nil, errors.New("references to other documents are not followed") }
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("references to other documents are not followed")
+}

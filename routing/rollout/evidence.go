@@ -59,6 +59,9 @@ type Evidence struct {
 	steps  [2]measured
 	// limit is the cost that larger ones are cut to; 0: stable is not yet known well enough.
 	limit float64
+	// judged is what judge found in it as it is now; without a judge nobody has looked.
+	judge  *Plan
+	judged []GuardStatus
 }
 
 // measured is what one variant did in a step. Each unit counts once, with its
@@ -103,7 +106,7 @@ func (e *Evidence) Enter(p *Plan, m Mark) {
 	if m.Epoch != e.mark.Epoch {
 		e.reset(p)
 	}
-	e.mark = m
+	e.mark, e.judge = m, nil
 	before := e.steps[stable]
 	e.steps = [2]measured{newMeasured(), newMeasured()}
 	if m.Share >= 1 { // there will be no other control
@@ -133,6 +136,7 @@ func (e *Evidence) Observe(o *Outcome) (decided bool) {
 	if o.Epoch != e.mark.Epoch || !(o.Share >= 0 && o.Share <= 1) {
 		return false
 	}
+	e.judge = nil
 	failed := o.Failed || o.Format == FormatBroken
 	decided = e.errors.add(o, failed)
 	if e.format != nil && !o.Failed && o.Format != NoFormat && e.format.add(o, o.Format == FormatBroken) {
@@ -171,6 +175,7 @@ func (e *Evidence) Score(epoch int, share float64, ofCandidate bool, unit uint64
 	if epoch != e.mark.Epoch || share != e.mark.Share || !(value >= 0 && value <= 1) {
 		return
 	}
+	e.judge = nil
 	if m := &e.steps[index(ofCandidate)]; m.scored.add(unit) {
 		m.score.add(value)
 	}

@@ -95,8 +95,15 @@ func number(v float64) *float64 {
 	return &v
 }
 
-// Judge looks at how the guards stand.
+// Judge looks at how the guards stand. Evidence that has not changed since is not looked at again.
 func (p *Plan) Judge(e *Evidence) []GuardStatus {
+	if e.judge != p {
+		e.judge, e.judged = p, p.look(e)
+	}
+	return e.judged
+}
+
+func (p *Plan) look(e *Evidence) []GuardStatus {
 	out := make([]GuardStatus, len(p.guards))
 	for i, g := range p.guards {
 		a := p.alpha
