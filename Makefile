@@ -12,7 +12,7 @@ VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak fuzz clean
+.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -76,6 +76,9 @@ bench: ## Run the benchmarks
 DURATION ?= 2m
 soak: ## Run a gateway under mixed traffic for DURATION
 	FRONTIER_SOAK=$(DURATION) go test $(GOFLAGS_) -count=1 -timeout 0 -run '^TestSoak$$' -v ./tests/integration
+# Ten minutes of traffic, a reload every five seconds in the middle of a rollout: DURATION=10m make soak-rollout
+soak-rollout: ## Run a rollout under traffic and reloads for DURATION
+	FRONTIER_ROLLOUT_SOAK=$(DURATION) go test $(GOFLAGS_) -count=1 -timeout 0 -run '^TestRolloutSoak$$' -v ./tests/integration
 bench-rollout: ## Simulate rollouts and print what they decide, and how soon; a few minutes
 	go run $(GOFLAGS_) ./routing/rollout/bench
 

@@ -154,7 +154,7 @@ func (p *pilot) callAs(user string, fails func(variant string) bool) string {
 	}
 	a := call.Attempt{Variant: c.Variant, Started: time.Now(), Duration: 100 * time.Millisecond}
 	if c.Status = call.StatusOK; fails(c.Variant) {
-		a.ErrorClass = "status_500"
+		a.ErrorClass, a.HTTPStatus = "status", 500
 	}
 	c.Attempts = []call.Attempt{a}
 	plan.settle()

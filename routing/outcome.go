@@ -2,6 +2,7 @@ package routing
 
 import (
 	"math"
+	"strconv"
 
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/price"
@@ -75,6 +76,9 @@ func (p *plan) settle() {
 		return
 	case last.ErrorClass != "":
 		m.Failed, m.Kind = true, last.ErrorClass
+		if m.Kind == string(upstream.StatusError) {
+			m.Kind = "status_" + strconv.Itoa(last.HTTPStatus)
+		}
 	case p.empty:
 		m.Failed, m.Kind = true, emptyAnswer
 	}

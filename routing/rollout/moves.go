@@ -180,6 +180,9 @@ func (m *move) prompts(problem string, served map[string]string) {
 			m.remember()
 			m.pause("the prompts do not resolve any more: "+problem, false)
 		}
+		if problem != "" && m.Phase == PhasePending {
+			m.Reason = problem
+		}
 	}
 	if problem != "" || maps.Equal(served, m.Served) {
 		return
