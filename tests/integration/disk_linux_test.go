@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,13 +18,7 @@ import (
 // directory while calls and changes are made.
 func TestFullDisk(t *testing.T) {
 	long(t)
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=900m"); err != nil {
-		t.Skipf("SKIPPED, NOT TESTED: mounting a tmpfs needs root: %v", err)
-	}
-	t.Cleanup(func() {
-		eventually(t, 5*time.Second, "the tmpfs to be unmounted", func() bool { return unix.Unmount(disk, 0) == nil })
-	})
+	disk := smallDisk(t)
 	g := newGateway(t)
 	g.data = filepath.Join(disk, "data")
 	g.start(g.standard(""))
@@ -115,6 +110,61 @@ func TestFullDisk(t *testing.T) {
 	check("started again")
 	t.Logf("%d calls, %d failed; traces: %d stored, %v dropped; %d versions acknowledged", calls.Load(), failed.Load(), c.Written, c.Dropped, registered)
 	g.stop()
+}
+
+// TestRolloutOnAFullDisk: what moves toward stable is in force, and stored when
+// there is space again; nothing moves toward the candidate.
+func TestRolloutOnAFullDisk(t *testing.T) {
+	long(t)
+	disk := smallDisk(t)
+	p := newPilot(t)
+	p.data = filepath.Join(disk, "data")
+	config := p.declare(mini, "step 10% 1s min_requests 30\nstep 50% 1h\nstep 100% 1h\nguard errors margin 10%", "")
+	p.start(config)
+	t.Cleanup(p.kill) // before the disk is unmounted
+	p.until(5*time.Second, "progressing", 10)
+	ballast := filepath.Join(disk, "ballast")
+	fill(t, ballast, 0)
+	stop := p.traffic(4)
+	defer stop()
+	p.eventually(20*time.Second, "the rollout to want to go on", func() bool {
+		s := p.status()
+		return strings.Contains(s.Status.Reason, "could not be stored")
+	})
+	if s := p.status(); s.Weights["candidate"] != 10 {
+		t.Errorf("it moved toward the candidate all the same: %+v", s)
+	}
+	if status, answer := p.verb("promote", nil); status != http.StatusInsufficientStorage {
+		t.Errorf("promote: %d %v", status, answer)
+	}
+	p.broken.Store(true)
+	if s := p.until(10*time.Second, "aborted", 0); s.Status.Persisted {
+		t.Errorf("it claims to be stored: %+v", s)
+	}
+	stop()
+	if n := p.failed.Load(); n > 0 {
+		t.Errorf("%d client requests failed", n)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	p.eventually(15*time.Second, "the abort to be stored", func() bool { return p.status().Status.Persisted })
+	p.kill()
+	p.start(config)
+	p.until(5*time.Second, "aborted", 0)
+}
+
+// smallDisk mounts one.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=900m"); err != nil {
+		t.Skipf("SKIPPED, NOT TESTED: mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		eventually(t, 5*time.Second, "the tmpfs to be unmounted", func() bool { return unix.Unmount(disk, 0) == nil })
+	})
+	return disk
 }
 
 // fill takes all space of a disk but leave bytes, while others write to it.

@@ -132,6 +132,21 @@ func (p *pilot) verb(verb string, in any) (status int, answer map[string]any) {
 	return status, answer
 }
 
+// metrics are Prometheus's, without the help.
+func (p *pilot) metrics() string {
+	p.Helper()
+	resp, err := http.Get("http://" + address(p.admin) + "/metrics")
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return string(raw)
+}
+
 // as makes one call of a user.
 func (p *pilot) as(client *http.Client, user string) (variant string, err error) {
 	body := fmt.Sprintf(`{"model":"moving","user":%q,"messages":[{"role":"user","content":"hello"}]}`, user)
@@ -226,6 +241,19 @@ func TestRolloutRollsBack(t *testing.T) {
 	if log := p.log.String(); !strings.Contains(log, "rollout: aborted at 20 %") {
 		t.Error("no line in the log says so")
 	}
+	metrics := p.metrics()
+	for _, line := range []string{
+		`llm_route_weight{route="moving",variant="stable"} 1`, `llm_rollout_phase{phase="aborted",route="moving"} 1`, `llm_rollout_step{route="moving"} 2`,
+		`llm_rollout_guard_outcome{guard="errors",outcome="fail",route="moving"} 1`, `llm_rollout_guard_value{bound="threshold",guard="errors",route="moving"} 0.1`,
+		`llm_rollout_persisted{route="moving"} 1`,
+	} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("the metrics have no %s", line)
+		}
+	}
+	if !strings.Contains(metrics, `llm_rollout_units{route="moving",variant="candidate"} `) {
+		t.Error("the metrics have no units")
+	}
 	p.kill()
 	p.start(config)
 	if s := p.until(5*time.Second, "aborted", 0); s.Status.Generation != 1 {
@@ -248,12 +276,21 @@ func TestRolloutToItsEnd(t *testing.T) {
 		step 60% 2s
 		step 100% 2s
 		guard errors margin 10%`
-	p.start(p.declare(mini, steps, ""))
+	// A route beside it that nobody calls: no data is never healthy.
+	idle := `route idle {
+		variant stable openai/gpt-4
+		variant candidate openai/gpt-4o-mini
+		rollout {
+			step 5% 1s
+			step 100%
+		}
+	}`
+	p.start(p.declare(mini, steps, idle))
 	stop := p.traffic(8)
 	defer stop()
 	reloads := 0
 	for seen := 0.0; ; time.Sleep(500 * time.Millisecond) {
-		p.mustLoad(p.declare(mini, steps, fmt.Sprintf("traces {\nretain %dd\n}", 10+reloads%5)))
+		p.mustLoad(p.declare(mini, steps, idle+fmt.Sprintf("\ntraces {\nretain %dd\n}", 10+reloads%5)))
 		reloads++
 		s := p.status()
 		if w := s.Weights["candidate"]; w < seen {
@@ -271,6 +308,10 @@ func TestRolloutToItsEnd(t *testing.T) {
 	stop()
 	if n := p.failed.Load(); n > 0 {
 		t.Errorf("%d client requests failed", n)
+	}
+	var beside rolloutStatus
+	if p.api(http.MethodGet, "/routes/idle", nil, &beside); beside.Status.Phase != "inconclusive" || beside.Weights["candidate"] != 5 || !strings.Contains(beside.Status.Reason, "no candidate requests") {
+		t.Errorf("the route that nobody calls: %+v", beside)
 	}
 	s := p.until(time.Second, "completed", 100)
 	if s.Status.Generation != 1 {
