@@ -18,7 +18,7 @@ import (
 
 // BenchmarkGateway sends plain calls through a whole Caddy with the gateway:
 // sticky routing over two variants, a recognised prompt re-rendered, the
-// trace written to disk. The client and the provider beside it work on raw
+// trace written to disk; last, with a rollout that measures every call. The client and the provider beside it work on raw
 // connections and allocate nothing, so that allocations are the gateway's and Caddy's.
 func BenchmarkGateway(b *testing.B) {
 	provider := rawProvider(b)
@@ -29,10 +29,14 @@ func BenchmarkGateway(b *testing.B) {
 	address := l.Addr().String()
 	_ = l.Close()
 	config := fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "logging": {"logs": {"default": {"level": "ERROR"}}},
-		"apps": {"llm": {"data_dir": %q, "provider": {"p": {"base_url": "http://%s/v1"}},
+		"apps": {"llm": {"data_dir": %q, "provider": {"p": {"base_url": "http://%s/v1", "price": {"gpt-4": {"input": 10, "output": 30}, "gpt-4o": {"input": 1, "output": 3}}}},
 			"route": {"bench": {"match": {"model": ["gpt-4"]}, "sticky": "user", "fallback": ["stable"], "variant": [
 				{"name": "stable", "model": "p/gpt-4", "weight": 80, "prompt": "terse@production"},
-				{"name": "candidate", "model": "p/gpt-4o", "weight": 20, "prompt": "terse@candidate"}]}}},
+				{"name": "candidate", "model": "p/gpt-4o", "weight": 20, "prompt": "terse@candidate"}]},
+			"rolling": {"sticky": "user", "fallback": ["stable"], "variant": [
+				{"name": "stable", "model": "p/gpt-4", "prompt": "terse@production"},
+				{"name": "candidate", "model": "p/gpt-4o", "prompt": "terse@candidate"}],
+				"rollout": {"step": [{"percent": 20, "wait": true}], "guard": [{"name": "errors"}, {"name": "latency"}, {"name": "cost"}]}}}},
 		"http": {"servers": {"s": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [{"handle": [
 			{"handler": "llm_trace"}, {"handler": "llm_prompt"}, {"handler": "llm_router"}, {"handler": "llm_proxy"}]}]}}}}}`, dataDir(b), provider, address)
 	if err := caddy.Load([]byte(config), true); err != nil {
@@ -44,10 +48,13 @@ func BenchmarkGateway(b *testing.B) {
 		b.Fatal(err)
 	}
 	registerTerse(b, app)
-	for _, size := range []int{1, 10, 100} {
-		b.Run(fmt.Sprintf("%dKB", size), func(b *testing.B) {
-			client := dialRaw(b, address, `{"model":"gpt-4","user":"u1","messages":[{"role":"system","content":"You are a terse assistant. Answer with care."}`+
-				strings.Repeat(`,{"role":"user","content":"`+strings.Repeat("words and more words\\n", 46)+`"}`, size)+`]}`)
+	for _, of := range []struct {
+		name, model string
+		size        int
+	}{{"1KB", "gpt-4", 1}, {"10KB", "gpt-4", 10}, {"100KB", "gpt-4", 100}, {"1KB in a rollout", "rolling", 1}} {
+		b.Run(of.name, func(b *testing.B) {
+			client := dialRaw(b, address, `{"model":"`+of.model+`","user":"u1","messages":[{"role":"system","content":"You are a terse assistant. Answer with care."}`+
+				strings.Repeat(`,{"role":"user","content":"`+strings.Repeat("words and more words\\n", 46)+`"}`, of.size)+`]}`)
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := client.exchange(); err != nil {
