@@ -201,9 +201,7 @@ func TestJSONErrors(t *testing.T) {
 	for name, config := range map[string]string{
 		"provider_bad_name":               `{"provider": {"team/openai": {` + local + `}}}`,
 		"provider_no_base_url":            provider(`"dialect": "openai"`),
-		"provider_anthropic":              `{"provider": {"anthropic": {"api_key": ["{env.ANTHROPIC_API_KEY}"]}}}`,
 		"provider_dialect":                provider(local + `, "dialect": "cohere"`),
-		"provider_dialect_later":          provider(local + `, "dialect": "gemini"`),
 		"provider_base_url_host_only":     provider(`"base_url": "localhost:8000/v1"`),
 		"provider_base_url_credentials":   provider(`"base_url": "https://user:secret@llm.example.com/v1"`),
 		"provider_header_bad":             provider(local + `, "header": {"X Team": "a"}`),

@@ -34,7 +34,7 @@ func Apply(c *call.Call, v *Version, ed *jsonscan.Editor) *call.Error {
 	switch c.Front {
 	case call.Completions:
 		return w.completion()
-	case call.ChatCompletions, call.Responses:
+	case call.ChatCompletions, call.Responses, call.Messages, call.CountTokens:
 	case call.Embeddings:
 		return w.unfit("the embeddings API has no place for a prompt")
 	default:
@@ -47,16 +47,28 @@ func Apply(c *call.Call, v *Version, ed *jsonscan.Editor) *call.Error {
 	if err != nil {
 		return w.failed(err)
 	}
-	items := make([][]byte, len(messages))
-	for i, m := range messages {
-		items[i] = newMessage(m.Role, m.Content)
+	var items [][]byte
+	var system []string
+	for _, m := range messages {
+		if c.Front.IsMessages() && call.ParseRole(m.Role) == call.System {
+			system = append(system, m.Content)
+			continue
+		}
+		items = append(items, newMessage(m.Role, m.Content))
 	}
-	if c.Front == call.ChatCompletions {
-		w.prepend("messages", items)
-		return nil
+	w.prependSystem(system)
+	if len(items) > 0 {
+		w.prepend(w.list(), items)
 	}
-	w.prepend("input", items)
 	return nil
+}
+
+// list is the member that holds the messages.
+func (w *writer) list() string {
+	if w.call.Front == call.Responses {
+		return "input"
+	}
+	return "messages"
 }
 
 // writer is one application of a version to a call.
@@ -204,6 +216,10 @@ func withoutSystem(parts []part) []part {
 func (w *writer) replace(old []call.Message, parts []part, values []string) {
 	// The responses API keeps the first system text in the parameter
 	// instructions, and may have the first user message as plain input.
+	if w.call.Front.IsMessages() {
+		w.replaceMessages(old, parts, values)
+		return
+	}
 	var instructions, input *call.Message
 	var list []call.Message
 	for i := range old {

@@ -100,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // find sets the call's prompt.
 func (h *Handler) find(c *call.Call, header http.Header) *call.Error {
 	switch c.Front {
-	case call.ChatCompletions, call.Completions, call.Embeddings, call.Responses:
+	case call.ChatCompletions, call.Completions, call.Embeddings, call.Responses, call.Messages, call.CountTokens:
 	default:
 		return nil
 	}

@@ -1,10 +1,14 @@
 package routing
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/caddy-frontier/frontier/routing/dialect"
 )
 
 // family is what a family of models is known to accept. The table is small on
@@ -50,7 +54,10 @@ func familyOf(provider, model string) *family {
 }
 
 // adapt changes the parameters that the family refuses, and says what it did.
-func (b *body) adapt(f *family) (adjustments []string) {
+func (b *body) adapt(f *family, model string) (adjustments []string) {
+	if b.call.Front == call.Messages {
+		return b.adaptClaude(model)
+	}
 	if f == nil || b.call.Front != call.ChatCompletions && b.call.Front != call.Responses {
 		return nil
 	}
@@ -83,4 +90,42 @@ func (b *body) adapt(f *family) (adjustments []string) {
 	}
 	slices.Sort(adjustments)
 	return adjustments
+}
+
+// adaptClaude changes what the model of a request of the messages API is
+// known to refuse. Translated requests are written for their model in the first place.
+func (b *body) adaptClaude(model string) (adjustments []string) {
+	c := dialect.ClaudeOf(model)
+	has := func(name string) bool { v := b.get(name); return v != nil && string(v) != "null" }
+	leaveOut := func(name string) {
+		if has(name) {
+			b.unset(name)
+			adjustments = append(adjustments, name+" left out")
+		}
+	}
+	switch {
+	case !c.Samples():
+		leaveOut("temperature")
+		leaveOut("top_p")
+		leaveOut("top_k")
+	case c.OneSampler() && has("temperature"):
+		leaveOut("top_p")
+	}
+	switch kind := thinkingKind(b.get("thinking")); {
+	case kind == `"enabled"` && !c.Budgets():
+		b.set("thinking", []byte(`{"type":"adaptive"}`))
+		adjustments = append(adjustments, "thinking with a budget sent as adaptive")
+	case kind == `"adaptive"` && !c.Adaptive():
+		leaveOut("thinking")
+		leaveOut("output_config")
+	}
+	if n, err := strconv.Atoi(string(b.get("max_tokens"))); err == nil && strings.Contains(model, "claude-") && n > c.MaxTokens(model) {
+		b.set("max_tokens", strconv.AppendInt(nil, int64(c.MaxTokens(model)), 10))
+		adjustments = append(adjustments, fmt.Sprintf("max_tokens %d sent as %d", n, c.MaxTokens(model)))
+	}
+	return adjustments
+}
+
+func thinkingKind(raw []byte) string {
+	return string(jsonscan.Lookup(raw, jsonscan.Value{End: len(raw)}, "type").Of(raw))
 }

@@ -55,10 +55,10 @@ func (p *plan) fail(w http.ResponseWriter, err error) {
 }
 
 // sent counts the attempts that asked a provider: not those at a variant
-// without its prompt, or at an open circuit.
+// without its prompt, or without words for the call, or at an open circuit.
 func sent(attempts []call.Attempt) (n int) {
 	for i := range attempts {
-		if class := attempts[i].ErrorClass; class != unbound && class != string(upstream.CircuitOpen) {
+		if class := attempts[i].ErrorClass; class != unbound && class != dialect.Unsayable && class != string(upstream.CircuitOpen) {
 			n++
 		}
 	}
@@ -103,6 +103,10 @@ func (p *plan) refused(w http.ResponseWriter, f *upstream.Fault, e *call.Error) 
 	if s, err := strconv.Atoi(f.Header.Get("Retry-After")); err == nil && s >= 0 {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}
+	if f.Wire != c.Front {
+		p.translatedError(w, f, e)
+		return
+	}
 	var shape providerError
 	if json.Unmarshal(f.Body, &shape) != nil || len(shape.Error) == 0 || shape.Error[0] != '{' {
 		if reason := shape.reason(); reason != "" {
@@ -127,6 +131,25 @@ func (p *plan) refused(w http.ResponseWriter, f *upstream.Fault, e *call.Error) 
 	h.Set("Content-Length", strconv.Itoa(len(f.Body)))
 	w.WriteHeader(f.Status)
 	_, _ = w.Write(f.Body)
+}
+
+// translatedError passes on what an error of another dialect says.
+func (p *plan) translatedError(w http.ResponseWriter, f *upstream.Fault, e *call.Error) {
+	code, message := dialect.ReadError(f.Body)
+	if message != "" {
+		e.Message = message
+	}
+	switch {
+	case dialect.TooLong(f.Body):
+		e.Code = "context_length_exceeded" // what SDKs and frameworks look for
+	case code != "":
+		e.Code = code
+	}
+	e.NoRetry = f.Status == http.StatusTooManyRequests || f.Status >= 500
+	if p.credential != "" {
+		rateLimits(w.Header(), f.Header)
+	}
+	p.call.Fail(w, e)
 }
 
 // providerError is what is looked for in the body of an error status. OpenAI's

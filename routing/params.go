@@ -101,6 +101,9 @@ func configName(front call.Front, name string) string {
 	case "provider", "model_name", "extra_params":
 		return ""
 	case "stop_sequences":
+		if front.IsMessages() {
+			return name
+		}
 		return "stop"
 	case "max_tokens":
 		if front == call.Responses {
@@ -136,11 +139,26 @@ func (b *body) responseFormat(v *prompts.Version) {
 		}
 	}
 	switch {
+	case b.call.Front.IsMessages() && !b.call.Object.Get("output_config").Exists():
+		if schema := schemaOf(format); schema != nil {
+			b.set("output_config", append(append([]byte(`{"format":{"type":"json_schema","schema":`), schema...), "}}"...))
+		}
 	case b.call.Front == call.ChatCompletions && !b.call.Object.Get("response_format").Exists():
 		b.set("response_format", format)
 	case b.call.Front == call.Responses && !b.call.Object.Get("text").Exists():
 		b.set("text", append(append([]byte(`{"format":`), format...), '}'))
 	}
+}
+
+// schemaOf is the JSON schema in a response format of chat completions; nil: it has none.
+func schemaOf(format []byte) []byte {
+	var f struct {
+		Schema struct {
+			Schema json.RawMessage `json:"schema"`
+		} `json:"json_schema"`
+	}
+	_ = json.Unmarshal(format, &f)
+	return f.Schema.Schema
 }
 
 // inForce describes the parameters of the request that was sent, for the trace.

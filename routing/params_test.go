@@ -92,7 +92,7 @@ func TestAdapt(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newBody(t, "/v1/chat/completions", tt.body)
-			if got := b.adapt(familyOf("openai", tt.model)); !reflect.DeepEqual(got, tt.adjustments) {
+			if got := b.adapt(familyOf("openai", tt.model), ""); !reflect.DeepEqual(got, tt.adjustments) {
 				t.Errorf("adjustments %q, want %q", got, tt.adjustments)
 			}
 			same(t, b.edit.AppendTo(nil), tt.want)
@@ -105,7 +105,7 @@ func TestAdaptResponses(t *testing.T) {
 		"gpt-5": `{"input":"x","max_output_tokens":5,"reasoning":{"effort":"low"}}`, "gpt-4o": `{"input":"x","temperature":0.2,"max_output_tokens":5}`,
 	} {
 		b := newBody(t, "/v1/responses", `{"input":"x","temperature":0.2,"max_output_tokens":5,"reasoning":{"effort":"low"}}`)
-		b.adapt(familyOf("openai", model))
+		b.adapt(familyOf("openai", model), "")
 		same(t, b.edit.AppendTo(nil), want)
 	}
 }

@@ -81,7 +81,7 @@ func (p *passthrough) rewrite(pr *httputil.ProxyRequest) {
 			delete(h, name)
 		}
 	}
-	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "Cookie", "Accept-Encoding", "Cf-Connecting-Ip"} {
+	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Accept-Encoding", "Cf-Connecting-Ip"} {
 		h.Del(name)
 	}
 	if provider.HasKey() {
@@ -93,7 +93,7 @@ func (p *passthrough) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	if credential != "" {
-		h.Set("Authorization", "Bearer "+credential)
+		provider.client.SetKey(h, credential)
 	}
 	maps.Copy(h, provider.client.Header)
 	h.Set("Accept-Encoding", "identity")

@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"net/http"
@@ -81,7 +80,7 @@ func (p *plan) begin() *call.Error {
 	for {
 		started := time.Now()
 		_, fail := p.prepare(0)
-		if fail == nil || fail.Class != unbound || len(p.order) < 2 {
+		if fail == nil || fail.Class != unbound && fail.Class != dialect.Unsayable || len(p.order) < 2 {
 			return fail
 		}
 		v := p.route.variants[p.order[0]]
@@ -122,8 +121,11 @@ func (p *plan) direct() (*upstream.Target, *call.Error) {
 	if fail != nil {
 		return nil, fail
 	}
-	t := p.target(b, p.provider, p.prefix, p.model, upstream.Limits{})
-	p.prepared = append(p.prepared, prepared{served: served, body: b})
+	t, adjustments, fail := p.target(b, p.provider, p.prefix, p.model, upstream.Limits{}, true)
+	if fail != nil {
+		return nil, fail
+	}
+	p.prepared = append(p.prepared, prepared{served: served, adjustments: adjustments, body: b})
 	return t, nil
 }
 
@@ -146,8 +148,10 @@ func (p *plan) routed(v *variant) (*upstream.Target, *call.Error) {
 		}
 	}
 	b.parameters(version, v.params)
-	adjustments := b.adapt(v.family)
-	t := p.target(b, v.provider, v.prefix, v.model, v.limits.limits())
+	t, adjustments, fail := p.target(b, v.provider, v.prefix, v.model, v.limits.limits(), v.adapts)
+	if fail != nil {
+		return nil, fail
+	}
 	t.Variant, t.Window = v.Name, v.window
 	p.prepared = append(p.prepared, prepared{served: served, adjustments: adjustments, body: b})
 	return t, nil
@@ -230,39 +234,6 @@ func (p *plan) callers(provider *Provider, name string) string {
 	return p.credential
 }
 
-// paths are the fronts' paths below a provider's base URL.
-var paths = map[call.Front]string{
-	call.ChatCompletions: "/chat/completions", call.Completions: "/completions", call.Embeddings: "/embeddings", call.Responses: "/responses",
-}
-
-func (p *plan) target(b *body, provider *Provider, prefix, model string, limits upstream.Limits) *upstream.Target {
-	c := p.call
-	hideUsage := false
-	if c.Stream && provider.client.StreamUsage && !provider.usageRefused.Load() && (c.Front == call.ChatCompletions || c.Front == call.Completions) {
-		hideUsage = b.askUsage()
-	}
-	t := &upstream.Target{Client: provider.client, Model: model, Limits: limits}
-	key := p.callers(provider, prefix)
-	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[c.Front], Body: c.Body, Front: c.Front, Stream: c.Stream, Key: key, Header: p.forwarded()}
-	if c.Stream {
-		t.Request.Events = dialect.NewEvents(c.Front, b.choices(), hideUsage)
-	}
-	t.Request.Body = p.render(b)
-	if hideUsage {
-		t.Request.Amend = func(f *upstream.Fault) *upstream.Request {
-			if f.Status != http.StatusBadRequest || !bytes.Contains(f.Body, []byte("stream_options")) && !bytes.Contains(f.Body, []byte("include_usage")) {
-				return nil
-			}
-			provider.usageRefused.Store(true) // remembered: it is not asked again
-			b.unaskUsage()
-			r := t.Request
-			r.Body, r.Events = p.render(b), dialect.NewEvents(c.Front, b.choices(), false)
-			return &r
-		}
-	}
-	return t
-}
-
 // render makes the request's body, which is the call's own if nothing was edited.
 func (p *plan) render(b *body) []byte {
 	if !b.edit.Changed() {
@@ -271,23 +242,6 @@ func (p *plan) render(b *body) []byte {
 	buf := b.edit.AppendTo(call.Buffer(len(b.call.Body) + 512))
 	p.buffers = append(p.buffers, buf)
 	return buf
-}
-
-// forwarded are the client's header fields that a provider of its dialect
-// understands. Those that say who is calling go only where the client's own credential goes.
-func (p *plan) forwarded() upstream.Fields {
-	var out upstream.Fields
-	add := func(name string) {
-		if v := p.request.Header.Get(name); v != "" {
-			out = append(out, upstream.Field{Name: name, Value: v})
-		}
-	}
-	add("OpenAI-Beta")
-	if p.credential != "" {
-		add("OpenAI-Organization")
-		add("OpenAI-Project")
-	}
-	return out
 }
 
 // askUsage asks for the usage of a stream; it reports whether the client did not.

@@ -15,14 +15,16 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-frontier/frontier/internal/price"
+	"github.com/caddy-frontier/frontier/routing/dialect"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
 
 // Provider is an upstream LLM service: where it is, how to authenticate and
-// what it may take. A built-in name (`openai`, `openrouter`, `ollama`,
+// what it may take. A built-in name (`openai`, `anthropic`, `gemini`, `azure`, `openrouter`, `ollama`,
 // `vllm`) presets dialect, URL and the environment variable of the key.
 type Provider struct {
-	// The wire format it speaks: `openai`.
+	// The wire format it speaks: `openai`, `anthropic` or `gemini`. Calls in another one are translated.
+	// Default: that of the built-in name, else `openai`.
 	Dialect string `json:"dialect,omitempty"`
 	// Where it is, with `/v1`.
 	BaseURL string `json:"base_url,omitempty"`
@@ -44,6 +46,7 @@ type Provider struct {
 	Timeouts
 
 	client       *upstream.Client
+	dialect      string
 	usageRefused atomic.Bool // it refuses to report the usage of streams
 }
 
@@ -56,18 +59,23 @@ type Price struct {
 }
 
 type preset struct {
-	url, env string
+	url, env  string
+	dialect   string // "": openai
+	keyHeader string // "": that of the dialect
 }
 
 var presets = map[string]preset{
-	"openai":     {"https://api.openai.com/v1", "OPENAI_API_KEY"},
-	"openrouter": {"https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"},
-	"ollama":     {"http://127.0.0.1:11434/v1", ""},
-	"vllm":       {"http://127.0.0.1:8000/v1", "VLLM_API_KEY"},
+	"openai":     {url: "https://api.openai.com/v1", env: "OPENAI_API_KEY"},
+	"anthropic":  {url: "https://api.anthropic.com/v1", env: "ANTHROPIC_API_KEY", dialect: dialect.Anthropic},
+	"gemini":     {url: "https://generativelanguage.googleapis.com/v1beta", env: "GEMINI_API_KEY", dialect: dialect.Gemini},
+	"azure":      {url: "{env.AZURE_OPENAI_ENDPOINT}/openai/v1", env: "AZURE_OPENAI_API_KEY", keyHeader: "Api-Key"},
+	"openrouter": {url: "https://openrouter.ai/api/v1", env: "OPENROUTER_API_KEY"},
+	"ollama":     {url: "http://127.0.0.1:11434/v1"},
+	"vllm":       {url: "http://127.0.0.1:8000/v1", env: "VLLM_API_KEY"},
 }
 
-// laterDialects are known names that this version cannot speak yet.
-var laterDialects = []string{"anthropic", "gemini"}
+// keyHeaders are the fields in which the dialects have the key; OpenAI's is Authorization.
+var keyHeaders = map[string]string{dialect.Anthropic: "X-Api-Key", dialect.Gemini: "X-Goog-Api-Key"}
 
 // IsPreset reports whether a provider of this name needs no declaration.
 func IsPreset(name string) bool {
@@ -91,16 +99,10 @@ func (p *Provider) validate(name string) error {
 	if p == nil {
 		p = new(Provider)
 	}
-	dialect := p.Dialect
-	if dialect == "" && slices.Contains(laterDialects, name) && p.BaseURL == "" {
-		dialect = name
-	}
-	switch {
-	case dialect == "" || dialect == "openai":
-	case slices.Contains(laterDialects, dialect):
-		return wrong("dialect", "dialect %q is not available in this version yet; want: dialect openai, with a base_url that answers in it", dialect)
+	switch p.Dialect {
+	case "", dialect.OpenAI, dialect.Anthropic, dialect.Gemini:
 	default:
-		return wrong("dialect", "dialect %q: want openai", dialect)
+		return wrong("dialect", "dialect %q: want openai, anthropic or gemini", p.Dialect)
 	}
 	if p.BaseURL == "" && presets[name].url == "" {
 		return fmt.Errorf("no base_url; add one such as: base_url http://127.0.0.1:8000/v1 (%s need none)", strings.Join(sortedKeys(presets), ", "))
@@ -196,6 +198,7 @@ func (p *Provider) provision(name string) error {
 			return wrong("api_key", "api_key: a key has a line break or another control character in it")
 		}
 	}
+	p.dialect = cmp.Or(p.Dialect, known.dialect, dialect.OpenAI)
 	header := http.Header{}
 	for k, v := range p.Header {
 		value, err := resolve(v)
@@ -208,7 +211,7 @@ func (p *Provider) provision(name string) error {
 		header.Set(k, value)
 	}
 	p.client, err = upstream.New(upstream.Options{
-		Name: name, BaseURL: base, Keys: keys, Header: header, Limits: p.limits(),
+		Name: name, BaseURL: base, Keys: keys, KeyHeader: cmp.Or(known.keyHeader, keyHeaders[p.dialect]), Header: header, Limits: p.limits(),
 		MaxResponse: p.MaxResponse, MaxConns: p.MaxConnsPerHost, StreamUsage: p.StreamUsage == nil || *p.StreamUsage,
 	})
 	return err
@@ -242,7 +245,8 @@ func (p *Provider) Prices(name string) price.Layer {
 
 // HasKey reports whether the provider is called with a key of its own.
 func (p *Provider) HasKey() bool {
-	return len(p.client.Keys) > 0 || p.client.Header.Get("Authorization") != "" || p.client.Header.Get("Api-Key") != ""
+	h := p.client.Header
+	return len(p.client.Keys) > 0 || h.Get("Authorization") != "" || h.Get("Api-Key") != "" || h.Get("X-Api-Key") != "" || h.Get("X-Goog-Api-Key") != ""
 }
 
 // Close closes the provider's idle connections.

@@ -214,7 +214,7 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 func (p *plan) summary(s *dialect.Summary) {
 	c := p.call
 	c.Usage, c.Finish = s.Usage, s.Finish
-	p.empty = s.Bytes == 0 && c.Front != call.Embeddings
+	p.empty = s.Bytes == 0 && c.Front != call.Embeddings && c.Front != call.CountTokens
 	c.Attempts[len(c.Attempts)-1].Usage = s.Usage
 	if c.Route == "" || p.table.state == nil || c.Assignment == call.Unrecognized || c.Assignment == call.Pinned {
 		return
@@ -290,8 +290,8 @@ func (p *plan) broken(w http.ResponseWriter, err error, last *call.Attempt) {
 // elsewhere handles paths that are not below /v1.
 func (h *Proxy) elsewhere(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method == http.MethodPost {
-		for _, path := range paths {
-			if strings.HasSuffix(r.URL.Path, path) {
+		for front, path := range paths {
+			if !front.IsMessages() && strings.HasSuffix(r.URL.Path, path) {
 				c := &call.Call{}
 				c.Fail(w, &call.Error{
 					Status: http.StatusNotFound, Code: "not_found",
@@ -315,9 +315,15 @@ func hasDotSegment(path string) bool {
 }
 
 func unknownPath(r *http.Request) *call.Error {
+	if strings.HasPrefix(r.URL.Path, "/v1/v1/") {
+		return &call.Error{
+			Status: http.StatusNotFound, Class: "not_found", Code: "not_found",
+			Message: fmt.Sprintf("there is nothing at %s; the base URL of this client must not end in /v1, which it adds itself", r.URL.Path),
+		}
+	}
 	return &call.Error{
 		Status: http.StatusNotFound, Class: "not_found", Code: "not_found",
-		Message: fmt.Sprintf("there is no %s %s here; available are POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses and GET /v1/models", r.Method, r.URL.Path),
+		Message: fmt.Sprintf("there is no %s %s here; available are POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses, /v1/messages and GET /v1/models", r.Method, r.URL.Path),
 	}
 }
 

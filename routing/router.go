@@ -73,7 +73,7 @@ func (h *Router) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhtt
 		return nil
 	}
 	switch c.Front {
-	case call.ChatCompletions, call.Completions, call.Embeddings, call.Responses:
+	case call.ChatCompletions, call.Completions, call.Embeddings, call.Responses, call.Messages, call.CountTokens:
 	default:
 		return next.ServeHTTP(w, r)
 	}

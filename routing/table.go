@@ -71,7 +71,7 @@ type variant struct {
 	prompt   *prompts.Reference
 	limits   Timeouts
 	params   []param
-	family   *family
+	adapts   bool  // to what the model is known to refuse
 	window   int64 // the model's, in tokens; 0: unknown
 }
 
@@ -117,9 +117,7 @@ func (t *Table) compile(name string, cfg *Route) (*RouteState, error) {
 	for i, v := range cfg.Variants {
 		prefix, model, _ := strings.Cut(v.Model, "/")
 		cv := &variant{Variant: v, provider: t.Providers[prefix], prefix: prefix, model: model, limits: v.Timeouts, params: compileParams(v)}
-		if cfg.Adapt == nil || *cfg.Adapt {
-			cv.family = familyOf(prefix, model)
-		}
+		cv.adapts = cfg.Adapt == nil || *cfg.Adapt
 		if t.Prices != nil { // a check by itself has none
 			info, _ := t.Prices.Model(prefix, model)
 			cv.window = info.ContextWindow

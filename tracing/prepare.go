@@ -429,7 +429,7 @@ var parameterNames = map[string]bool{
 	"n": true, "stop": true, "seed": true, "presence_penalty": true, "frequency_penalty": true, "logprobs": true, "top_logprobs": true,
 	"reasoning_effort": true, "reasoning": true, "response_format": true, "tool_choice": true, "parallel_tool_calls": true,
 	"service_tier": true, "verbosity": true, "text": true, "truncation": true, "dimensions": true, "encoding_format": true,
-	"logit_bias": true, "modalities": true, "suffix": true, "best_of": true, "echo": true, "min_p": true, "repetition_penalty": true,
+	"logit_bias": true, "modalities": true, "suffix": true, "best_of": true, "echo": true, "min_p": true, "stop_sequences": true, "thinking": true, "output_config": true, "repetition_penalty": true,
 }
 
 // appendParameters writes the request's parameters as one object, {} for none.

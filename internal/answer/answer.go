@@ -1,4 +1,4 @@
-// Package answer knows the two forms that an answer of OpenAI's APIs has: one
+// Package answer knows the two forms that an answer of an LLM API has: one
 // JSON object, and a stream of events. It puts the events of a stream together
 // into the object, takes an object apart into events, and reads what an
 // answer says of itself.
@@ -33,8 +33,12 @@ func Read(front call.Front, doc []byte) (a Answer) {
 		return a
 	}
 	a.Done = true
-	if front == call.Responses {
+	switch {
+	case front == call.Responses:
 		readResponse(doc, &a)
+		return a
+	case front.IsMessages():
+		readMessage(doc, &a)
 		return a
 	}
 	for key, m := range jsonscan.MembersOf(doc, jsonscan.Value{Start: 0, End: len(doc)}) {
@@ -70,10 +74,11 @@ func (a *Answer) member(doc, key []byte, m jsonscan.Value) {
 }
 
 // ParseUsage reads a usage object under the names that chat completions,
-// completions, embeddings and responses have for it. Nil: it counts nothing.
+// completions, embeddings, responses and messages have for it. Anthropic counts
+// cached input apart from the rest: it is included here. Nil: it counts nothing.
 func ParseUsage(raw []byte) *call.Usage {
 	u := &call.Usage{}
-	found := false
+	found, apart := false, int64(0)
 	for key, m := range jsonscan.MembersOf(raw, jsonscan.Value{Start: 0, End: len(raw)}) {
 		v := m.Of(raw)
 		switch string(key) {
@@ -81,6 +86,12 @@ func ParseUsage(raw []byte) *call.Usage {
 			u.Input, found = integer(v), true
 		case "completion_tokens", "output_tokens":
 			u.Output, found = integer(v), true
+		case "cache_read_input_tokens":
+			u.CachedInput = integer(v)
+			apart += u.CachedInput
+		case "cache_creation_input_tokens":
+			u.CacheWriteInput = integer(v)
+			apart += u.CacheWriteInput
 		case "prompt_tokens_details", "input_tokens_details":
 			for key, d := range jsonscan.MembersOf(raw, m) {
 				switch string(key) {
@@ -91,14 +102,17 @@ func ParseUsage(raw []byte) *call.Usage {
 				}
 			}
 		case "completion_tokens_details", "output_tokens_details":
-			if d := jsonscan.Lookup(raw, m, "reasoning_tokens"); d.Exists() {
-				u.Reasoning = integer(d.Of(raw))
+			for key, d := range jsonscan.MembersOf(raw, m) {
+				if k := string(key); k == "reasoning_tokens" || k == "thinking_tokens" {
+					u.Reasoning = integer(d.Of(raw))
+				}
 			}
 		}
 	}
 	if !found {
 		return nil
 	}
+	u.Input += apart
 	return u
 }
 

@@ -19,6 +19,7 @@ type Assembler struct {
 	errors []byte // the error event, raw
 	choice []choice
 	resp   responses
+	msg    message
 	joined []byte // data lines of one event
 	like   Likeness
 	last   lastChoice
@@ -64,6 +65,7 @@ type toolCall struct {
 	id, kind, name, fun []byte
 	arguments           text
 	argumentsName       []byte
+	extra               []byte // extra_content, where Google has the signature of a call
 }
 
 type logprob struct {
@@ -83,16 +85,21 @@ const (
 func (a *Assembler) Assemble(dst []byte, front call.Front, stream []byte) ([]byte, Answer) {
 	a.reset(front)
 	a.split(stream)
-	if a.front == call.Responses && a.resp.any() {
+	switch {
+	case a.front == call.Responses && a.resp.any():
 		dst = a.resp.appendTo(dst, &a.answer)
-	} else {
+	case a.front == call.Messages:
+		dst = a.msg.appendTo(dst, &a.answer)
+	case a.front == call.GenerateContent:
+		a.answer.Events = 0 // nobody asks for a stream of it that he wants whole
+	default:
 		dst = a.appendTo(dst)
 	}
 	return dst, a.answer
 }
 
 func (a *Assembler) reset(front call.Front) {
-	*a = Assembler{front: front, base: a.base[:0], choice: a.choice[:0], joined: a.joined[:0], slow: a.slow, resp: responses{items: a.resp.items[:0]}}
+	*a = Assembler{front: front, base: a.base[:0], choice: a.choice[:0], joined: a.joined[:0], slow: a.slow, resp: responses{items: a.resp.items[:0]}, msg: message{blocks: a.msg.blocks[:0]}}
 }
 
 // split finds the events: lines that end in LF, CRLF or CR, data lines joined
@@ -165,8 +172,12 @@ func (a *Assembler) event(data []byte) {
 	}
 	whole := jsonscan.Value{Start: 0, End: len(data)}
 	a.answer.Events++
-	if a.front == call.Responses {
+	switch a.front {
+	case call.Responses:
 		a.resp.event(data, whole, &a.answer)
+		return
+	case call.Messages:
+		a.msg.event(data, whole, &a.answer)
 		return
 	}
 	a.like.Forget()
@@ -212,6 +223,30 @@ func setField(fields *[]jsonField, name, value []byte) {
 	if len(*fields) < 64 {
 		*fields = append(*fields, jsonField{name, value})
 	}
+}
+
+// addField adds to a list that is there, and replaces anything else.
+func addField(fields *[]jsonField, name, value []byte) {
+	for i := range *fields {
+		f := &(*fields)[i]
+		if bytes.Equal(f.name, name) && f.value[0] == '[' && value[0] == '[' {
+			f.value = joinLists(f.value, value)
+			return
+		}
+	}
+	setField(fields, name, value)
+}
+
+func joinLists(a, b []byte) []byte {
+	inner := bytes.TrimSpace(b[1 : len(b)-1])
+	if len(inner) == 0 {
+		return a
+	}
+	out := append([]byte(nil), bytes.TrimSpace(a[:len(a)-1])...)
+	if len(out) > 1 {
+		out = append(out, ',')
+	}
+	return append(append(out, inner...), ']')
 }
 
 func (t *text) add(raw []byte) {
@@ -301,7 +336,7 @@ func (c *choice) delta(doc []byte, v jsonscan.Value) (content jsonscan.Value) {
 		default:
 			if raw[0] != '"' {
 				if raw[0] != 'n' {
-					setField(&c.fields, key, raw)
+					addField(&c.fields, key, raw)
 				}
 				continue
 			}
@@ -351,6 +386,10 @@ func (c *choice) toolCall(doc []byte, v jsonscan.Value) {
 		case "type":
 			if raw[0] == '"' {
 				t.kind = raw
+			}
+		case "extra_content":
+			if raw[0] == '{' {
+				t.extra = raw
 			}
 		case "function", "custom":
 			if raw[0] != '{' {
@@ -550,6 +589,9 @@ func (t *toolCall) appendTo(dst []byte) []byte {
 		t.kind = []byte(`"function"`)
 	}
 	o.Raw("type", t.kind)
+	if t.extra != nil {
+		o.Raw("extra_content", t.extra)
+	}
 	if t.fun != nil {
 		o.RawName(t.fun)
 		f := jsonscan.Write(o.Dst)

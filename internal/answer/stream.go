@@ -21,8 +21,13 @@ func AppendStream(dst []byte, front call.Front, doc []byte) []byte {
 	}
 	doc = compact.Bytes()
 	whole := jsonscan.Value{End: len(doc)}
-	if front == call.Responses {
+	switch front {
+	case call.Responses:
 		return appendResponseStream(dst, doc, whole)
+	case call.Messages:
+		return appendMessageStream(dst, doc, whole)
+	case call.GenerateContent: // its events are answers like the whole
+		return append(append(append(dst, "data: "...), doc...), "\n\n"...)
 	}
 	return appendChatStream(dst, doc, whole)
 }
@@ -46,7 +51,22 @@ func Whole(front call.Front, doc []byte) error {
 	case call.Responses:
 		want = "output"
 	}
-	if !jsonscan.Lookup(doc, jsonscan.Root(doc), want).IsArray(doc) {
+	root := jsonscan.Root(doc)
+	switch front {
+	case call.Messages:
+		want = "content"
+	case call.CountTokens:
+		if !jsonscan.Lookup(doc, root, "input_tokens").Exists() {
+			return errNotAnswer
+		}
+		return nil
+	case call.GenerateContent: // without candidates, when the prompt was blocked
+		if jsonscan.Lookup(doc, root, "promptFeedback").IsObject(doc) {
+			return nil
+		}
+		want = "candidates"
+	}
+	if !jsonscan.Lookup(doc, root, want).IsArray(doc) {
 		return errNotAnswer
 	}
 	return nil

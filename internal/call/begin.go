@@ -94,6 +94,10 @@ func frontOf(method, path string) Front {
 		return Responses
 	case "feedback":
 		return Feedback
+	case "messages":
+		return Messages
+	case "messages/count_tokens":
+		return CountTokens
 	}
 	return Other
 }
@@ -171,13 +175,13 @@ func (c *Call) parse() *Error {
 		case "stream":
 			switch raw := m.Of(c.Body); string(raw) {
 			case "true":
-				c.Stream = c.Front != Embeddings
+				c.Stream = c.Front != Embeddings && c.Front != CountTokens
 			case "false", "null":
 			default:
 				fail = wrongType("stream", "true or false")
 			}
 		case "messages":
-			if c.Front == ChatCompletions && !m.IsArray(c.Body) {
+			if (c.Front == ChatCompletions || c.Front.IsMessages()) && !m.IsArray(c.Body) {
 				fail = wrongType("messages", "a list of messages")
 			}
 		case "n":

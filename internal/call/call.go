@@ -16,6 +16,7 @@ import (
 type Front uint8
 
 // The fronts. Other is any other path under /v1: passed through, never parsed.
+// GenerateContent is Gemini's, which so far only providers speak.
 const (
 	Other Front = iota
 	ChatCompletions
@@ -25,11 +26,17 @@ const (
 	Models
 	Feedback
 	Realtime
+	Messages
+	CountTokens
+	GenerateContent
 )
 
 func (f Front) String() string {
-	return [...]string{"other", "chat_completions", "completions", "embeddings", "responses", "models", "feedback", "realtime"}[f]
+	return [...]string{"other", "chat_completions", "completions", "embeddings", "responses", "models", "feedback", "realtime", "messages", "count_tokens", "generate_content"}[f]
 }
+
+// IsMessages reports whether requests have the form of Anthropic's messages API.
+func (f Front) IsMessages() bool { return f == Messages || f == CountTokens }
 
 // Capture says how much of a call its trace keeps. A request may only lower it.
 type Capture uint8

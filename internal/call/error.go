@@ -5,7 +5,10 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
 
 // Disconnected is the error class of calls whose client left before all of the request had come.
@@ -54,8 +57,11 @@ type errorBody struct {
 	RequestID string `json:"request_id,omitempty"`
 }
 
-// Body is the error in OpenAI's shape.
-func (e *Error) Body(requestID string) []byte {
+// Body is the error in the shape of the front's dialect.
+func (e *Error) Body(front Front, requestID string) []byte {
+	if front.IsMessages() {
+		return e.anthropicBody(requestID)
+	}
 	var b errorBody
 	b.Error.Message, b.Error.Type, b.RequestID = e.Message, e.kind(), requestID
 	if e.Param != "" {
@@ -66,6 +72,45 @@ func (e *Error) Body(requestID string) []byte {
 	}
 	out, _ := json.Marshal(b)
 	return out
+}
+
+func (e *Error) anthropicBody(requestID string) []byte {
+	w := jsonscan.Write(nil)
+	w.String("type", "error")
+	w.Name("error")
+	inner := jsonscan.Write(w.Dst)
+	inner.String("type", e.anthropicKind())
+	inner.Name("message")
+	inner.Dst = jsonscan.AppendQuoted(inner.Dst, strings.ToValidUTF8(e.Message, "\ufffd"))
+	w.Dst = inner.End()
+	w.String("request_id", requestID)
+	return w.End()
+}
+
+// anthropicKind is Anthropic's error type for a status.
+func (e *Error) anthropicKind() string {
+	switch e.Status {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusPaymentRequired:
+		return "billing_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	case 529:
+		return "overloaded_error"
+	}
+	if e.Status >= 500 {
+		return "api_error"
+	}
+	return "invalid_request_error"
 }
 
 // Fail answers the call with the error and notes it for the trace. It must
@@ -87,7 +132,7 @@ func (c *Call) Fail(w http.ResponseWriter, e *Error) {
 	if e.Allow != "" {
 		h.Set("Allow", e.Allow)
 	}
-	body := e.Body(c.ID)
+	body := e.Body(c.Front, c.ID)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(body)

@@ -24,7 +24,10 @@ func Credential(h http.Header) string {
 	if k := h.Get("X-Api-Key"); k != "" {
 		return k
 	}
-	return h.Get("Api-Key")
+	if k := h.Get("Api-Key"); k != "" {
+		return k
+	}
+	return h.Get("X-Goog-Api-Key")
 }
 
 // keyFingerprint names a credential without telling it: the hash is short

@@ -30,8 +30,9 @@ func ParseRole(name string) Role {
 }
 
 // Message is one message of a request, as places in its body. The parameter
-// instructions and a plain-text input of the responses API, and the prompt of
-// the completions API, count as messages without a Value.
+// instructions and a plain-text input of the responses API, the prompt of the
+// completions API, and the parameter system of the messages API, count as
+// messages without a Value.
 type Message struct {
 	Role    Role
 	Value   jsonscan.Value // the element of the list
@@ -53,6 +54,11 @@ func (c *Call) scanMessages() (fail *Error) {
 			c.Messages = append(c.Messages, Message{Role: User, Content: v, Text: v})
 		}
 		fail = c.scanList("input", v)
+	case Messages, CountTokens:
+		if v := c.Object.Get("system"); v.IsString(doc) || v.IsArray(doc) {
+			c.Messages = append(make([]Message, 0, 8), Message{Role: System, Content: v, Text: soleText(doc, v)})
+		}
+		fail = c.scanList("messages", c.Object.Get("messages"))
 	case Completions:
 		if v := c.Object.Get("prompt"); v.IsString(doc) {
 			c.Messages = append(c.Messages, Message{Role: User, Content: v, Text: v})
@@ -111,11 +117,24 @@ func (c *Call) scanList(param string, list jsonscan.Value) (fail *Error) {
 		case `"function_call_output"`, `"custom_tool_call_output"`:
 			m.Role = Tool
 		}
+		if m.Role == User && c.Front.IsMessages() && hasResult(doc, m.Content) {
+			m.Role = Tool
+		}
 		m.Text = soleText(doc, m.Content)
 		c.Messages = append(c.Messages, m)
 		m, role, kind = Message{}, nil, nil
 	})
 	return fail
+}
+
+// hasResult reports whether a user's message of the messages API carries what a tool returned.
+func hasResult(doc []byte, content jsonscan.Value) bool {
+	for part := range jsonscan.Elements(doc, content) {
+		if string(jsonscan.Lookup(doc, part, "type").Of(doc)) == `"tool_result"` {
+			return true
+		}
+	}
+	return false
 }
 
 func roleOf(raw []byte) Role {

@@ -1,5 +1,5 @@
 // Package fakeprovider stands in for a paid LLM provider in tests: it answers
-// in OpenAI's documented wire shapes, notes what it was asked, and misbehaves
+// in the documented wire shapes of OpenAI, Anthropic and Gemini, notes what it was asked, and misbehaves
 // on request. What a model does is told by its name: `echo` answers with the
 // last user message, `error-429` with that status, `old` does not know
 // stream_options, and so on (see behave).
@@ -91,6 +91,23 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		seen.Gone = r.Context().Err() != nil
 		p.mu.Unlock()
 	}()
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1beta/models/"); ok {
+		model, method, _ := strings.Cut(rest, ":")
+		if !behave(w, r, model, geminiFail) {
+			generate(w, r, model, method, raw)
+		}
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/messages") {
+		var m struct {
+			Model string `json:"model"`
+		}
+		_ = json.Unmarshal(raw, &m)
+		if !behave(w, r, m.Model, anthropicFail) {
+			messages(w, r, raw)
+		}
+		return
+	}
 	var b body
 	if len(raw) > 0 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(raw, &b); err != nil {
@@ -105,7 +122,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "unknown field stream_options")
 		return
 	}
-	if behave(w, r, b.Model) {
+	if behave(w, r, b.Model, fail) {
 		return
 	}
 	switch path := strings.TrimPrefix(r.URL.Path, "/v1"); path {
@@ -124,7 +141,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // behave plays the faults that a model's name asks for; it reports whether it answered.
-func behave(w http.ResponseWriter, r *http.Request, model string) bool {
+func behave(w http.ResponseWriter, r *http.Request, model string, fail func(http.ResponseWriter, int, string)) bool {
 	kind, arg, _ := strings.Cut(model, "-")
 	switch kind {
 	case "error":
@@ -132,7 +149,8 @@ func behave(w http.ResponseWriter, r *http.Request, model string) bool {
 		if status == http.StatusTooManyRequests {
 			w.Header().Set("Retry-After", "1")
 		}
-		fail(w, status, "fake error; your key was "+r.Header.Get("Authorization"))
+		key := r.Header.Get("Authorization") + r.Header.Get("X-Api-Key") + r.Header.Get("X-Goog-Api-Key")
+		fail(w, status, "fake error; your key was "+key)
 	case "reset":
 		hangUp(w)
 	case "html":

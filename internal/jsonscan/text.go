@@ -18,7 +18,7 @@ var knownKeys = func() map[string]string {
 		"n", "stop", "user", "metadata", "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "logprobs",
 		"top_logprobs", "presence_penalty", "frequency_penalty", "reasoning_effort", "reasoning", "prompt", "input", "instructions",
 		"previous_response_id", "store", "text", "include", "safety_identifier", "prompt_cache_key", "max_output_tokens", "conversation",
-		"service_tier", "modalities", "logit_bias", "verbosity", "dimensions", "encoding_format", "suffix", "truncation", "background",
+		"service_tier", "modalities", "logit_bias", "verbosity", "system", "stop_sequences", "thinking", "top_k", "dimensions", "encoding_format", "suffix", "truncation", "background",
 	} {
 		m[k] = k
 	}

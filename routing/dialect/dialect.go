@@ -55,16 +55,23 @@ func (s *Summary) Estimate(request int) *call.Usage {
 // NewEvents returns the judge of a front's streams. choices is the request's
 // n; hideUsage means that the client did not ask for usage.
 func NewEvents(front call.Front, choices int, hideUsage bool) Events {
-	if front == call.Responses {
+	switch front {
+	case call.Responses:
 		return &responsesEvents{}
+	case call.Messages:
+		e := &sameEvents{messagesAnswer{out: nothing{}}}
+		return e
 	}
 	return &chatEvents{choices: max(choices, 1), hideUsage: hideUsage}
 }
 
 // Summarize reads a whole answer.
 func Summarize(front call.Front, body []byte) Summary {
-	if front == call.Responses {
+	switch front {
+	case call.Responses:
 		return summarizeResponse(body, jsonscan.Root(body))
+	case call.Messages, call.CountTokens:
+		return summarizeMessage(body, jsonscan.Root(body))
 	}
 	return summarizeChat(body)
 }
@@ -91,11 +98,14 @@ func event(data []byte) (doc jsonscan.Value, v Verdict) {
 // ErrorEvent is the event that ends a stream which broke off: typed, and
 // without a success terminator behind it.
 func ErrorEvent(front call.Front, e *call.Error, requestID string) []byte {
-	body := e.Body(requestID)
-	if front == call.Responses {
+	var out []byte
+	switch front {
+	case call.Responses:
 		return responsesError(e)
+	case call.Messages:
+		out = []byte("event: error\n")
 	}
-	out := append([]byte("data: "), body...)
+	out = append(append(out, "data: "...), e.Body(front, requestID)...)
 	return append(out, "\n\n"...)
 }
 
@@ -112,26 +122,4 @@ func integer(doc []byte, v jsonscan.Value) (n int64) {
 		n = n*10 + int64(c-'0')
 	}
 	return n
-}
-
-// usage reads both of OpenAI's forms, that of chat completions and that of responses.
-func usage(doc []byte, v jsonscan.Value) *call.Usage {
-	if !v.IsObject(doc) {
-		return nil
-	}
-	u := &call.Usage{}
-	for key, m := range jsonscan.MembersOf(doc, v) {
-		switch string(key) {
-		case "prompt_tokens", "input_tokens":
-			u.Input = integer(doc, m)
-		case "completion_tokens", "output_tokens":
-			u.Output = integer(doc, m)
-		case "prompt_tokens_details", "input_tokens_details":
-			u.CachedInput = integer(doc, jsonscan.Lookup(doc, m, "cached_tokens"))
-			u.CacheWriteInput = integer(doc, jsonscan.Lookup(doc, m, "cache_write_tokens"))
-		case "completion_tokens_details", "output_tokens_details":
-			u.Reasoning = integer(doc, jsonscan.Lookup(doc, m, "reasoning_tokens"))
-		}
-	}
-	return u
 }

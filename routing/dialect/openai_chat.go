@@ -74,7 +74,7 @@ func (e *chatEvents) Event(data []byte) Verdict {
 		}
 	}
 	if reported.Exists() {
-		e.summary.Usage = usage(data, reported)
+		e.summary.Usage = answer.ParseUsage(reported.Of(data))
 		if choices == 0 && e.hideUsage {
 			return Drop
 		}
@@ -191,7 +191,7 @@ func summarizeChat(body []byte) (s Summary) {
 		case "model":
 			s.Model = text(body, v)
 		case "usage":
-			s.Usage = usage(body, v)
+			s.Usage = answer.ParseUsage(v.Of(body))
 		case "choices":
 			for c := range jsonscan.Elements(body, v) {
 				s.firstChoice(body, c)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 
+	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -61,7 +62,7 @@ func summarizeResponse(doc []byte, v jsonscan.Value) (s Summary) {
 		case "status":
 			s.Finish = text(doc, m)
 		case "usage":
-			s.Usage = usage(doc, m)
+			s.Usage = answer.ParseUsage(m.Of(doc))
 		case "output":
 			s.Bytes = m.End - m.Start - len("[]")
 		}

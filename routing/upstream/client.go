@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // Limits bound one call at a provider. A zero field takes the provider's.
@@ -63,6 +65,7 @@ type Options struct {
 	Name        string
 	BaseURL     string // with /v1
 	Keys        []string
+	KeyHeader   string      // the field that carries the key as it is; "": Authorization, as a bearer token
 	Header      http.Header // sent with every request
 	Limits      Limits
 	MaxResponse int64 // bytes of a whole answer, or of a stream
@@ -217,9 +220,10 @@ const (
 // Fault is how an attempt failed.
 type Fault struct { //nolint:errname // the design's word: what is counted as a provider's fault
 	Class  Class
-	Status int    // the provider's HTTP status; 0: none
-	Header Fields // the provider's, of a StatusError
-	Body   []byte // the provider's, of a StatusError
+	Status int        // the provider's HTTP status; 0: none
+	Header Fields     // the provider's, of a StatusError
+	Body   []byte     // the provider's, of a StatusError
+	Wire   call.Front // the provider's API, of a StatusError
 	Err    error
 
 	stale bool // of a connection that had been kept: no fault of the provider's

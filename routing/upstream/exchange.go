@@ -20,14 +20,16 @@ import (
 // Request is one request to a provider.
 type Request struct {
 	Method string
-	Path   string // below the base URL, such as "/chat/completions"
-	Query  string // without the question mark
-	Header Fields // besides those that every request has
-	Key    string // "": one of the client's own, if it has any
-	Body   []byte // must not change until the exchange is over
-	Front  call.Front
+	Path   string     // below the base URL, such as "/chat/completions"
+	Query  string     // without the question mark
+	Header Fields     // besides those that every request has
+	Key    string     // "": one of the client's own, if it has any
+	Body   []byte     // must not change until the exchange is over
+	Wire   call.Front // the provider's API, in which the answer comes
 	Stream bool
 	Events dialect.Events // judges the events of a stream; nil for a whole answer
+	// Translate makes the client's answer of a whole one; nil: they are the same.
+	Translate func([]byte) ([]byte, error)
 	// Amend returns another form of the request that a provider which gave
 	// this error may accept, or nil. It is tried at once, and once.
 	Amend func(*Fault) *Request
@@ -273,7 +275,9 @@ func (a *attempt) run(ctx context.Context) (*Answer, *Fault) {
 	var f *Fault
 	switch {
 	case !r.Stream:
-		ans.Body, f = a.whole(body)
+		if ans.Body, f = a.whole(body); f == nil && r.Translate != nil {
+			ans.Body, f = a.translate(ans.Body)
+		}
 	case !a.isStream():
 		body, f = a.convert(body, late)
 	case !strings.HasPrefix(resp.fields.Get("Content-Type"), eventStream): // in capitals
@@ -336,13 +340,23 @@ func (a *attempt) convert(body io.Reader, late Class) (io.Reader, *Fault) {
 			}
 			defer call.FreeBuffer(whole)
 			a.setContentType(eventStream)
-			return bytes.NewReader(answer.AppendStream(nil, a.target.Request.Front, whole)), nil
+			return bytes.NewReader(answer.AppendStream(nil, a.target.Request.Wire, whole)), nil
 		case b[0] == '<':
 			return nil, a.notAnAnswer("HTML or XML")
 		}
 		a.setContentType(eventStream)
 		return br, nil
 	}
+}
+
+// translate makes the client's answer of a whole one.
+func (a *attempt) translate(doc []byte) ([]byte, *Fault) {
+	defer call.FreeBuffer(doc)
+	out, err := a.target.Request.Translate(doc)
+	if err != nil {
+		return nil, &Fault{Class: BadResponse, Status: a.resp.status, Err: err}
+	}
+	return out, nil
 }
 
 // setContentType corrects what the provider said of its answer.
@@ -439,7 +453,7 @@ func (a *attempt) whole(body io.Reader) ([]byte, *Fault) {
 	if n := len(byteOrderMark); bytes.HasPrefix(buf, byteOrderMark) {
 		buf = buf[:copy(buf, buf[n:])]
 	}
-	front := a.target.Request.Front
+	front := a.target.Request.Wire
 	wrong := answer.Whole(front, buf)
 	if wrong == nil {
 		if a.isStream() {
@@ -470,7 +484,11 @@ func (a *attempt) refused(body io.Reader) *Fault {
 	if a.target.Client.hidden(buf) {
 		buf = nil
 	}
-	return &Fault{Class: StatusError, Status: a.resp.status, Header: slices.Clone(a.resp.fields), Body: buf}
+	status := a.resp.status
+	if status == http.StatusBadRequest && bytes.Contains(buf, []byte("API_KEY_INVALID")) {
+		status = http.StatusUnauthorized // Gemini takes a wrong key for a bad request
+	}
+	return &Fault{Class: StatusError, Status: status, Header: slices.Clone(a.resp.fields), Body: buf, Wire: a.target.Request.Wire}
 }
 
 // errorBodyTime is how long an error's body may keep us waiting for its next bytes.

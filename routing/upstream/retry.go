@@ -1,12 +1,13 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/caddy-frontier/frontier/routing/dialect"
 )
 
 // The waits between attempts at one target.
@@ -59,7 +60,7 @@ func (f *Fault) decide(attempts, most int, otherKey bool) decision {
 // tooLong reports whether the provider refused the request because it is
 // longer than its model takes.
 func (f *Fault) tooLong() bool {
-	return f.Class == StatusError && f.Status == http.StatusBadRequest && bytes.Contains(f.Body, []byte("context_length_exceeded"))
+	return f.Class == StatusError && f.Status == http.StatusBadRequest && dialect.TooLong(f.Body)
 }
 
 // pause is how long to wait before the n-th repetition: what the provider

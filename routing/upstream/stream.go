@@ -26,6 +26,8 @@ type Stream struct {
 	a      *attempt
 	body   io.Reader
 	events dialect.Events
+	other  dialect.Translator // events, when the client speaks another dialect
+	ready  []byte             // what it made of them for the client
 	buf    []byte
 	out    int // buf[out:kept] is ready for the client
 	kept   int
@@ -39,7 +41,9 @@ type Stream struct {
 }
 
 func newStream(a *attempt, body io.Reader) *Stream {
-	return &Stream{a: a, body: body, events: a.target.Request.Events, buf: call.Buffer(0)}
+	s := &Stream{a: a, body: body, events: a.target.Request.Events, buf: call.Buffer(0)}
+	s.other, _ = s.events.(dialect.Translator)
+	return s
 }
 
 // open reads until the first event that carries content. What came before it
@@ -83,6 +87,11 @@ func (s *Stream) Next() ([]byte, error) {
 		if s.out < s.kept {
 			run := s.buf[s.out:s.kept]
 			s.out = s.kept
+			return run, nil
+		}
+		if len(s.ready) > 0 {
+			run := s.ready
+			s.ready = s.ready[:0]
 			return run, nil
 		}
 		if s.done {
@@ -240,6 +249,10 @@ var usageNull = []byte(`,"usage":null`)
 
 // keep moves the event behind those that are kept already.
 func (s *Stream) keep(event, data []byte) {
+	if s.other != nil {
+		s.ready = append(s.ready, s.other.Output()...)
+		return
+	}
 	if s.events.HideUsage() && len(data) > 0 {
 		if at := bytes.LastIndex(event, usageNull); at >= 0 {
 			s.kept += copy(s.buf[s.kept:], event[:at])

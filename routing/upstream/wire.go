@@ -51,8 +51,9 @@ func (c *Client) appendHead(b []byte, r *Request, key string) []byte {
 		b = append(b, "application/json"...)
 	}
 	if key != "" {
-		b = append(b, "\r\nAuthorization: Bearer "...)
-		b = append(b, key...)
+		name, scheme := c.credential(key)
+		b = append(append(append(b, "\r\n"...), name...), ": "...)
+		b = append(append(b, scheme...), key...)
 	}
 	for name, values := range c.Header {
 		for _, v := range values {
@@ -65,6 +66,20 @@ func (c *Client) appendHead(b []byte, r *Request, key string) []byte {
 	b = append(b, "\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 	return append(b, "\r\n\r\n"...)
+}
+
+// credential is the header field that carries a key, and what goes before it.
+func (c *Client) credential(key string) (name, scheme string) {
+	if c.KeyHeader == "" || strings.HasPrefix(key, "sk-ant-oat") { // Anthropic's OAuth tokens are bearer tokens
+		return "Authorization", "Bearer "
+	}
+	return c.KeyHeader, ""
+}
+
+// SetKey sets the header field that carries the key.
+func (c *Client) SetKey(h http.Header, key string) {
+	name, scheme := c.credential(key)
+	h.Set(name, scheme+key)
 }
 
 // joinLimit is up to which size head and body are copied together, which is

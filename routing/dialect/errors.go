@@ -1,0 +1,48 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// TooLong reports whether an error says that the request is longer than its model takes.
+func TooLong(body []byte) bool {
+	for _, says := range []string{
+		"context_length_exceeded",  // OpenAI
+		"prompt is too long",       // Anthropic
+		"exceed context limit",     // Anthropic: input length and max_tokens
+		"input token count",        // Gemini
+		"maximum context length",   // vLLM and others that speak OpenAI's dialect
+		"exceeds the context size", // llama.cpp
+	} {
+		if bytes.Contains(body, []byte(says)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ReadError reads the error of a provider, whatever its dialect. Code is what
+// it calls the kind of error; both are "" when it has another form.
+func ReadError(body []byte) (code, message string) {
+	body = bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("[")), []byte("]")) // Gemini's, of a stream
+	var shape struct {
+		Error struct {
+			Type    string `json:"type"`
+			Code    any    `json:"code"`
+			Status  string `json:"status"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &shape) != nil {
+		return "", ""
+	}
+	e := &shape.Error
+	code, _ = e.Code.(string)
+	for _, c := range []string{e.Type, e.Status} {
+		if code == "" {
+			code = c
+		}
+	}
+	return code, e.Message
+}
