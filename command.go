@@ -17,6 +17,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -37,7 +38,7 @@ On a terminal it prints tables; into a pipe the same as plain text in columns.
 With --json it prints the admin API's own JSON.
 
 Exit codes: 0 done; 1 the server, or the connection to it, says no; 2 the
-command line is wrong.
+command line is wrong; 3 a rollout that is watched was aborted.
 
 For example:
 
@@ -77,8 +78,8 @@ func configureCommand(cmd *cobra.Command) {
 func (c *cli) statusCommand() *cobra.Command {
 	return c.command("status", "Shows the gateway in a few figures", `
 Shows the running gateway: its version, its data directory, the providers and
-whether they have a key, how many routes, prompts and traces there are, and the
-traffic of the last hour.
+whether they have a key, how many routes, prompts and traces there are, where
+rollouts are, and the traffic of the last hour.
 
 	$ caddy llm status`, exactly(), func(r *request, _ []string) error {
 		var status struct {
@@ -102,8 +103,30 @@ traffic of the last hour.
 			field{"traces", recorded(&status.Traces)},
 		)
 		r.providers(status.Providers)
+		if err := r.rollouts(); err != nil {
+			return err
+		}
 		return r.traffic()
 	})
+}
+
+// rollouts prints where the rollouts are.
+func (r *request) rollouts() error {
+	var list api.List[routeView]
+	if _, err := r.get("/llm/routes", nil, &list); err != nil {
+		return err
+	}
+	t := table{columns: []column{{name: "route"}, {name: "rollout", paint: paintPhase}, {name: "weights"}, {name: "since"}}}
+	for i := range list.Items {
+		if route := &list.Items[i]; route.Spec.Rollout != nil {
+			t.add(route.Name, route.Status.rollout(), route.weights(), localTime(route.Status.Since))
+		}
+	}
+	if len(t.rows) > 0 {
+		r.line("")
+		r.table(t)
+	}
+	return nil
 }
 
 // traffic prints what the routes did in the last hour.

@@ -12,6 +12,9 @@ func TestCompletion(t *testing.T) {
 		"prompts show ch":              "chat",
 		"routes show ":                 "sentiment",
 		"rollout weights senti":        "sentiment",
+		"rollout watch su":             "support",
+		"rollout promote ":             "support",
+		"rollout und":                  "undo",
 		"prompts ":                     "register",
 		"prompts alias nothing-like-i": "",
 	} {

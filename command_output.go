@@ -79,10 +79,26 @@ type table struct {
 type column struct {
 	name  string
 	right bool // aligned
+	wrap  bool // on a terminal, into what the other columns leave
 	paint func(cell string) text.Color
 }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// width is how wide the other columns are.
+func (t *table) width(except int) int {
+	sum := 0
+	for i, c := range t.columns {
+		widest := text.StringWidth(c.name)
+		for _, row := range t.rows {
+			widest = max(widest, text.StringWidth(row[i]))
+		}
+		if i != except {
+			sum += widest + 2
+		}
+	}
+	return sum + 2 // the padding of the column itself
+}
 
 // table prints a table: with a rule under its head on a terminal, else as plain columns.
 func (p printer) table(t table) {
@@ -105,6 +121,9 @@ func (p printer) table(t table) {
 		configs[i] = pretty.ColumnConfig{Number: i + 1}
 		if c.right {
 			configs[i].Align, configs[i].AlignHeader = text.AlignRight, text.AlignRight
+		}
+		if c.wrap && p.width > 0 {
+			configs[i].WidthMax, configs[i].WidthMaxEnforcer = max(p.width-t.width(i), 20), text.WrapSoft
 		}
 		if p.colour {
 			configs[i].ColorsHeader = text.Colors{text.Bold}
@@ -135,7 +154,10 @@ func (p printer) table(t table) {
 type field struct{ name, value string }
 
 // fields prints what is not empty, one a line, aligned.
-func (p printer) fields(fields ...field) {
+func (p printer) fields(fields ...field) { p.paintedFields(nil, fields...) }
+
+// paintedFields is fields with colours, where there are any, from paint.
+func (p printer) paintedFields(paintValue func(field) string, fields ...field) {
 	width := 0
 	for _, f := range fields {
 		if f.value != "" {
@@ -147,11 +169,25 @@ func (p printer) fields(fields ...field) {
 			continue
 		}
 		name := fmt.Sprintf("%-*s", width, f.name)
+		f.value = printable(f.value, false)
 		if p.colour {
 			name = paint(text.Bold, name)
+			if paintValue != nil {
+				f.value = paintValue(f)
+			}
 		}
-		fmt.Fprintf(p.out, "%s  %s\n", name, printable(f.value, false))
+		p.wrapped(name+"  ", f.value)
 	}
+}
+
+// wrapped prints text behind a head; on a terminal, lines after the first are
+// indented as far as the head is wide.
+func (p printer) wrapped(head, s string) {
+	indent := text.StringWidthWithoutEscSequences(head)
+	if p.width > indent+20 {
+		s = strings.ReplaceAll(text.WrapSoft(s, p.width-indent), "\n", "\n"+strings.Repeat(" ", indent))
+	}
+	fmt.Fprintf(p.out, "%s%s\n", head, s)
 }
 
 // heading prints a line above a part of an answer.

@@ -2,53 +2,94 @@ package frontier
 
 import (
 	"fmt"
-	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/routing"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
 // routeView is a route as the admin API answers it.
 type routeView struct {
-	Name   string        `json:"name"`
-	Spec   routing.Route `json:"spec"`
-	Status struct {
-		Phase    string             `json:"phase"`
-		Since    string             `json:"since"`
-		Reason   string             `json:"reason"`
-		Actor    string             `json:"actor"`
-		Declared map[string]float64 `json:"declared"`
-	} `json:"status"`
+	Name    string             `json:"name"`
+	Spec    routing.Route      `json:"spec"`
+	Status  routeStatus        `json:"status"`
 	Weights map[string]float64 `json:"weights"`
 }
 
+// routeStatus is what has happened to it.
+type routeStatus struct {
+	Phase        rollout.Phase         `json:"phase"`
+	Step         int                   `json:"step"`
+	Steps        int                   `json:"steps"`
+	Since        string                `json:"since"`
+	HeldMS       int64                 `json:"held_ms"`
+	Generation   int                   `json:"generation"`
+	Reason       string                `json:"reason"`
+	Actor        string                `json:"actor"`
+	Guards       []rollout.GuardStatus `json:"guards"`
+	Units        map[string]int        `json:"units"`
+	Persisted    bool                  `json:"persisted"`
+	Log          []rollout.Entry       `json:"log"`
+	Declared     map[string]float64    `json:"declared"`
+	Unrecognized int64                 `json:"unrecognized"`
+	Recognized   int64                 `json:"recognized"`
+}
+
+// rollout is where the rollout is, in a word or two; "-": there is none.
+func (s *routeStatus) rollout() string {
+	switch s.Phase {
+	case rollout.PhaseNone, "":
+		return "-"
+	case rollout.PhasePending, rollout.PhaseCompleted:
+		return string(s.Phase)
+	}
+	return fmt.Sprintf("%s %d/%d", s.Phase, s.Step, s.Steps)
+}
+
 func (c *cli) routesCommand() *cobra.Command {
+	var asCaddyfile bool
+	show := c.command("show ROUTE", "Shows a route with its variants", `
+Shows one route: what leads to it, and each variant's model, prompt and weight,
+in force and declared in the configuration. With --caddyfile it prints the lines of
+a Caddyfile that declare the route as it is now, with the weights in force: put them
+in the place of the route's block. A rollout that is under way stays in them, and
+goes on; one that is completed or aborted, or whose weights were set by hand, is left out.
+
+	$ caddy llm routes show sentiment
+	$ caddy llm routes show sentiment --caddyfile`, exactly("ROUTE"), func(r *request, args []string) error {
+		if asCaddyfile && r.json {
+			return usagef("--caddyfile and --json: want one of them")
+		}
+		var route routeView
+		if done, err := r.get("/llm/routes"+segments(args[0]), nil, &route); done || err != nil {
+			return err
+		}
+		if !asCaddyfile {
+			r.route(&route)
+			return nil
+		}
+		lines, err := route.caddyfile()
+		if err != nil {
+			return err
+		}
+		r.text(lines)
+		return nil
+	})
+	show.Flags().BoolVar(&asCaddyfile, "caddyfile", false, "Print the lines of a Caddyfile that declare it as it is now")
 	return group(
 		&cobra.Command{
 			Use: "routes", Short: "Shows the routes",
 			Long: "Shows the routes, their variants and the weights in force. To change weights: caddy llm rollout weights.\n\n\t$ caddy llm routes list",
 		},
 		c.command("list", "Lists the routes", `
-Lists the routes with what leads to them and the weights in force, which are
-those of the configuration or those set at run time.
+Lists the routes with what leads to them, the weights in force, where a rollout is
+(its phase and step), and since when it is so: by the configuration or at run time.
 
 	$ caddy llm routes list`, exactly(), listRoutes),
-		c.command("show ROUTE", "Shows a route with its variants", `
-Shows one route: what leads to it, and each variant's model, prompt and weight,
-in force and declared in the configuration.
-
-	$ caddy llm routes show sentiment`, exactly("ROUTE"), func(r *request, args []string) error {
-			var route routeView
-			if done, err := r.get("/llm/routes"+segments(args[0]), nil, &route); done || err != nil {
-				return err
-			}
-			r.route(&route)
-			return nil
-		}),
+		show,
 	)
 }
 
@@ -61,14 +102,14 @@ func listRoutes(r *request, _ []string) error {
 		r.note("There are no routes. Declare one in the configuration's global option: llm { route NAME { variant stable PROVIDER/MODEL } }")
 		return nil
 	}
-	t := table{columns: []column{{name: "name"}, {name: "match"}, {name: "weights"}, {name: "set"}}}
+	t := table{columns: []column{{name: "name"}, {name: "match"}, {name: "weights"}, {name: "rollout", paint: paintPhase}, {name: "set"}}}
 	for i := range list.Items {
 		route := &list.Items[i]
 		set := "configuration"
 		if route.Status.Since != "" {
 			set = localTime(route.Status.Since)
 		}
-		t.add(route.Name, matches(route.Spec.Match), route.weights(), set)
+		t.add(route.Name, matches(route.Spec.Match), route.weights(), route.Status.rollout(), set)
 	}
 	r.table(t)
 	return nil
@@ -106,9 +147,9 @@ func (r *request) route(route *routeView) {
 	if spec.Recognize != nil && !*spec.Recognize {
 		recognize = "off"
 	}
-	phase := route.Status.Phase
-	if phase == "none" {
-		phase = ""
+	phase, set := "", weightsSet(route)
+	if spec.Rollout != nil {
+		phase, set = route.Status.rollout()+"; see: caddy llm rollout get "+route.Name, ""
 	}
 	r.fields(
 		field{"route", route.Name},
@@ -118,7 +159,7 @@ func (r *request) route(route *routeView) {
 		field{"unrecognized", spec.Unrecognized},
 		field{"recognize", recognize},
 		field{"rollout", phase},
-		field{"weights set", weightsSet(route)},
+		field{"weights set", set},
 		field{"reason", route.Status.Reason},
 	)
 	r.line("")
@@ -151,55 +192,6 @@ func parameters(v *routing.Variant) string {
 		parts = append(parts, name+" unset")
 	}
 	return strings.Join(parts, " ")
-}
-
-func (c *cli) rolloutCommand() *cobra.Command {
-	var change changeFlags
-	weights := c.command("weights ROUTE VARIANT=PERCENT…", "Sets the weights of a route", `
-Sets how a route's traffic is split over its variants, in force for the next
-request and after restarts. Every variant is named, and the weights sum to 100.
-When the configuration's own weights of the route change, those win again.
-
-	$ caddy llm rollout weights sentiment stable=80% candidate=20% --reason "the evaluation was good"`,
-		exactly("ROUTE", "VARIANT=PERCENT…"), func(r *request, args []string) error {
-			weights, err := parseWeights(args[1:])
-			if err != nil {
-				return err
-			}
-			var route routeView
-			body := change.into(map[string]any{"weights": weights})
-			if done, err := r.call(http.MethodPost, "/llm/routes"+segments(args[0])+"/rollout/weights", nil, body, &route); done || err != nil {
-				return err
-			}
-			r.route(&route)
-			return nil
-		})
-	change.register(weights)
-	return group(&cobra.Command{
-		Use: "rollout", Short: "Moves a route's traffic",
-		Long: "Moves a route's traffic from one variant to another.\n\n\t$ caddy llm rollout weights sentiment stable=95 candidate=5",
-	}, weights)
-}
-
-// parseWeights reads variant=percent, with or without a percent sign. Whether
-// they fit the route is the server's to say.
-func parseWeights(args []string) (map[string]float64, error) {
-	weights := make(map[string]float64, len(args))
-	for _, arg := range args {
-		name, text, ok := strings.Cut(arg, "=")
-		if !ok || name == "" {
-			return nil, usagef("%q is not a weight: want VARIANT=PERCENT, such as stable=80", arg)
-		}
-		weight, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
-		if err != nil || weight < 0 || weight > 100 {
-			return nil, usagef("%q is not a weight: want a percentage from 0 to 100, such as %s=80", arg, name)
-		}
-		if _, twice := weights[name]; twice {
-			return nil, usagef("the weight of %q is given twice", name)
-		}
-		weights[name] = weight
-	}
-	return weights, nil
 }
 
 // promptURI writes a prompt version as tables show it.

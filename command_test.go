@@ -65,10 +65,12 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	asked := r.Method + " " + r.URL.EscapedPath()
+	f.mu.Lock()
 	a, ok := f.answers[asked+"?"+r.URL.RawQuery]
 	if !ok {
 		a, ok = f.answers[asked]
 	}
+	f.mu.Unlock()
 	if r.URL.RawQuery != "" {
 		asked += "?" + r.URL.RawQuery
 	}
@@ -87,6 +89,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, a.Body)
 	_, _ = w.Write(append(compact.Bytes(), '\n'))
+}
+
+// become gives a request the answer of another one from now on.
+func (f *fake) become(asked, like string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answers[asked] = f.answers[like]
 }
 
 func (f *fake) address() string { return strings.TrimPrefix(f.URL, "http://") }
@@ -154,12 +163,18 @@ func TestCommandGolden(t *testing.T) {
 	for name, commands := range map[string][]string{
 		"status": {"status", "status --json"},
 		"routes": {
-			"routes list", "routes list --json", "routes show sentiment", "routes show chat", "routes show sentimnt",
+			"routes list", "routes list --json", "routes show sentiment", "routes show chat", "routes show sentimnt", "routes show support",
+			"routes show sentiment --caddyfile", "routes show chat --caddyfile", "routes show support --caddyfile", "routes show aborted --caddyfile",
+			"routes show completed --caddyfile", "routes show hand --caddyfile",
 		},
 		"rollout": {
 			`rollout weights sentiment stable=80% candidate=20 --reason "the evaluation was good" --actor eve`,
 			"rollout weights sentiment stable=80 candidate=20 --json",
-			"rollout weights chat stable=90",
+			"rollout weights chat stable=90", "rollout weights support stable=66.67 candidate=33.33 --reason more",
+			"rollout get support", "rollout get support --json", "rollout get aborted", "rollout get completed", "rollout get sentiment", "rollout get sentimnt",
+			"rollout promote support --reason good", "rollout promote support --full --actor eve --json", "rollout pause support --reason lunch", "rollout resume support",
+			"rollout abort support", "rollout undo support", "rollout promote aborted", "rollout resume aborted", "rollout pause sentiment",
+			"rollout watch completed", "rollout watch aborted", "rollout watch aborted --json", "rollout watch sentiment", "rollout watch sentimnt",
 		},
 		"prompts": {
 			"prompts list", "prompts list --json", "prompts show senti", "prompts show nothing", "prompts show senti/2", "prompts show senti@production",
@@ -191,7 +206,8 @@ func TestCommandGolden(t *testing.T) {
 			"statuss", "models", "prompts shw", "prompts show", "prompts show a b", "prompts show a@1", "prompts register senti", "prompts register senti -t x -f senti.txt",
 			"prompts register senti -t x --tag team", "prompts diff senti 1", "prompts alias senti production", "prompts alias senti production two", "prompts alias senti production 2 --delete",
 			"prompts render senti --var text", "prompts render senti --var a=1 --var a=2", "prompts recognize", "rollout weights sentiment", "rollout weights sentiment stable",
-			"rollout weights sentiment stable=much", "rollout weights sentiment stable=50 stable=50", "rollout weights sentiment stable=101", "traces list --since yesterday", "traces list --limit 0",
+			"rollout weights sentiment stable=much", "rollout weights sentiment stable=50 stable=50", "rollout weights sentiment stable=101",
+			"rollout", "rollout get", "rollout watch support --interval 0s", "rollout abort support now", "rollout undo", "rollout stop support", "routes show support --caddyfile --json", "traces list --since yesterday", "traces list --limit 0",
 			"traces list --prompt a/1 --version 2", "traces show", "traces tail --lines -1", "traces tail --interval 0s", "stats --group-by moon", "stats --nothing", "status --address a:1-2", "demo", "demo --moon",
 		},
 	} {
@@ -304,6 +320,9 @@ func TestCommandExamples(t *testing.T) {
 				defer cancel()
 				if strings.Contains(line, " tail") {
 					f.asked = func(*http.Request) { cancel() }
+				}
+				if strings.Contains(line, " watch") {
+					f.asked = func(*http.Request) { f.become("GET /llm/routes/support", "GET /llm/routes/completed") }
 				}
 				args := append(words(t, line), "--address", f.address())
 				if r := run(ctx, "", args...); r.code != 0 {
