@@ -229,7 +229,7 @@ func (r *RouteState) apply(o Override, set bool, log *zap.Logger) {
 			weights = w
 			inForce = &o
 			if !maps.Equal(o.Weights, o.Declared) {
-				log.Warn("weights set at run time are in force, not the declared ones; to keep them, declare them in the configuration",
+				log.Warn("weights set at run time are in force, not the declared ones; to keep them, declare them: caddy llm routes show "+r.Name+" --caddyfile prints the lines",
 					zap.String("route", r.Name), zap.Any("weights", o.Weights), zap.Any("declared", o.Declared))
 			}
 		}
