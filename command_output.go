@@ -123,7 +123,7 @@ func (p printer) table(t table) {
 			configs[i].Align, configs[i].AlignHeader = text.AlignRight, text.AlignRight
 		}
 		if c.wrap && p.width > 0 {
-			configs[i].WidthMax, configs[i].WidthMaxEnforcer = max(p.width-t.width(i), 20), text.WrapSoft
+			configs[i].WidthMax, configs[i].WidthMaxEnforcer = max(p.width-t.width(i), 10), text.WrapSoft
 		}
 		if p.colour {
 			configs[i].ColorsHeader = text.Colors{text.Bold}

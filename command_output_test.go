@@ -41,6 +41,17 @@ func TestTableOnATerminal(t *testing.T) {
 	}
 }
 
+// The last column of a table is wrapped into what a terminal has left.
+func TestTableWraps(t *testing.T) {
+	rows := table{columns: []column{{name: "guard"}, {name: "missing", wrap: true}}}
+	rows.add("errors", "140 more candidate requests")
+	var b bytes.Buffer
+	printer{out: &b, terminal: true, width: 25}.table(rows)
+	if want := "GUARD   MISSING\n─────────────────────────\nerrors  140 more\n        candidate\n        requests\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
 func TestPrinterText(t *testing.T) {
 	for name, step := range map[string]struct {
 		p        printer

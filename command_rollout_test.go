@@ -153,6 +153,9 @@ func TestWatchOnATerminal(t *testing.T) {
 		if n := strings.Count(frame, "\r\n"); n >= 24 {
 			t.Errorf("a frame of %d lines for 24", n+1)
 		}
+		if frame != begin && !strings.Contains(frame, "Ctrl-C ends") {
+			t.Errorf("no foot: %q", frame)
+		}
 		for line := range strings.SplitSeq(frame, "\r\n") {
 			if n := text.StringWidthWithoutEscSequences(line); n > 80 {
 				t.Errorf("a line of %d columns: %q", n, line)

@@ -210,7 +210,7 @@ func (v *routeView) held() string {
 	if step.Duration == 0 {
 		return held + ", as long as the guards need"
 	}
-	return held + " of " + span(time.Duration(step.Duration))
+	return held + " of at least " + span(time.Duration(step.Duration))
 }
 
 func (v *routeView) units() string {

@@ -69,6 +69,7 @@ type watch struct {
 	screen *screen   // nil: not on a terminal
 	last   routeView // as printed
 	began  bool
+	ending bool      // it is over, but that was not stored yet
 	gone   time.Time // since when the server has not answered; zero: it does
 	notice string    // why, for the screen
 }
@@ -148,7 +149,12 @@ func (w *watch) look() (over bool, err error) {
 	w.last, w.began = now, true
 	w.draw()
 	phase := now.Status.Phase
-	return phase == rollout.PhaseCompleted || phase == rollout.PhaseAborted, nil
+	ends := phase == rollout.PhaseCompleted || phase == rollout.PhaseAborted
+	if ends && !now.Status.Persisted && !w.ending { // the store is a moment behind; a full disk may stay so
+		w.ending = true
+		return false, nil
+	}
+	return ends, nil
 }
 
 // missed takes a look that got no answer: a server that reloads or restarts is waited for.
@@ -233,18 +239,22 @@ func (w *watch) draw() {
 	if w.screen == nil {
 		return
 	}
-	var b strings.Builder
+	width, height := w.screen.size()
+	var frame, foot strings.Builder
 	p := w.printer
-	p.out = &b
-	var height int
-	p.width, height = w.screen.size()
+	p.width, p.out = width, &frame
 	p.rolloutScreen(&w.last)
+	p.out = &foot
 	p.line("")
 	if w.notice != "" {
 		p.wrapped("", printable(w.notice, false))
 	}
 	p.line(time.Now().Format(time.TimeOnly) + "  Ctrl-C ends")
-	w.screen.draw(b.String(), height)
+	w.screen.draw(linesOf(&frame), linesOf(&foot), height)
+}
+
+func linesOf(b *strings.Builder) []string {
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
 // screen draws frame over frame on a terminal's other screen, which is put away
@@ -267,11 +277,9 @@ func newScreen(out io.Writer) *screen {
 	return s
 }
 
-func (s *screen) draw(frame string, height int) {
-	lines := strings.Split(strings.TrimSuffix(frame, "\n"), "\n")
-	if len(lines) > height && height > 0 {
-		lines = lines[:height]
-	}
+// draw shows as much of a frame as there is room for above its foot.
+func (s *screen) draw(frame, foot []string, height int) {
+	lines := slices.Concat(frame[:max(0, min(len(frame), height-len(foot)))], foot)
 	fmt.Fprint(s.out, "\x1b[H"+strings.Join(lines, "\x1b[K\r\n")+"\x1b[K\x1b[J")
 }
 
