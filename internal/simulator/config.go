@@ -28,7 +28,7 @@ type Model struct {
 	Price *Price `json:"price,omitempty"`
 	// The percentage of labels that are wrong, besides those that come of its ability. Default: 0.
 	Mistakes float64 `json:"mistakes,omitempty"`
-	// What goes wrong, and how often. The percentages add up to 100 at most.
+	// What goes wrong, and how often, until something else is switched on at run time. The percentages add up to 100 at most.
 	Fault []Fault `json:"fault,omitempty"`
 	// Answers that are told here. The first whose text is in the prompt is given.
 	Answer []Answer `json:"answer,omitempty"`
@@ -120,18 +120,8 @@ func (m *Model) check() (option string, err error) {
 	case !within(m.Mistakes, 0, 100):
 		return "mistakes", fmt.Errorf("mistakes %v%%: want from 0%% to 100%%", m.Mistakes)
 	}
-	sum := 0.0
-	for i, f := range m.Fault {
-		option := "fault " + f.Kind
-		if slices.ContainsFunc(m.Fault[:i], func(o Fault) bool { return o.Kind == f.Kind }) {
-			return option, fmt.Errorf("fault %s is there twice; remove one", f.Kind)
-		}
-		if err := f.check(); err != nil {
-			return option, err
-		}
-		if sum += f.Percent; sum > 100.0001 {
-			return option, fmt.Errorf("faults add up to %v%%; want 100%% at most", sum)
-		}
+	if option, err := checkFaults(m.Fault); err != nil {
+		return option, err
 	}
 	for _, a := range m.Answer {
 		if a.Contains == "" || a.Reply == "" {

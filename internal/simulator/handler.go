@@ -38,6 +38,10 @@ func init() { caddy.RegisterModule(new(Handler)) }
 // decided by the number of the model's call since the configuration was loaded:
 // a retry may succeed, and calls one after another have the same faults after every reload.
 //
+// A model turns bad, and recovers, while it runs: `PUT /simulator/models/{id}/faults`
+// takes a list such as `[{"kind": "500", "percent": 60}]`, which is in force from
+// the model's next call until the configuration is loaded again; GET shows it.
+//
 // Any API key is accepted, and none is needed. Bodies of more than 32 MiB are
 // refused with 413.
 type Handler struct {
@@ -59,7 +63,8 @@ type model struct {
 	seed    int64
 	ability float64
 	jitter  float64
-	calls   atomic.Uint64 // since the configuration was loaded
+	calls   atomic.Uint64           // since the configuration was loaded
+	faults  atomic.Pointer[[]Fault] // those declared, or those switched on since
 }
 
 // CaddyModule returns the Caddy module information.
@@ -97,6 +102,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if m.Jitter != nil {
 			m.jitter = *m.Jitter
 		}
+		faults := append([]Fault{}, m.Fault...)
+		m.faults.Store(&faults)
 		h.models[id] = m
 	}
 	return nil
@@ -107,22 +114,30 @@ const maxBody = 32 << 20
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	path, ok := strings.CutPrefix(r.URL.Path, "/v1/")
-	if !ok {
+	faulty, ok := faultsOf(r.URL.Path)
+	path, api := strings.CutPrefix(r.URL.Path, "/v1/")
+	if !api && !ok {
 		return next.ServeHTTP(w, r)
 	}
 	w.Header().Set("X-Request-Id", fmt.Sprintf("req_sim%016x", requests.Add(1)))
-	serve, post := h.endpoint(path)
+	serve, allowed := h.endpoint(path)
+	if ok {
+		serve, allowed = func(w http.ResponseWriter, r *http.Request, body []byte) error {
+			return h.switchFaults(w, r, faulty, body)
+		}, "GET, PUT"
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
 	switch {
 	case serve == nil:
 		return fail(w, notFound("there is nothing at %s here; use POST /v1/chat/completions, /v1/completions, /v1/responses or /v1/embeddings, or GET /v1/models", r.URL.Path))
-	case post && r.Method != http.MethodPost:
-		return fail(w, wrongMethod(r, http.MethodPost))
-	case !post && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return fail(w, wrongMethod(r, http.MethodGet))
+	case !slices.Contains(strings.Split(allowed, ", "), method):
+		return fail(w, wrongMethod(r, allowed))
 	}
 	var body []byte
-	if post {
+	if method != http.MethodGet {
 		var err error
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 			if _, large := errors.AsType[*http.MaxBytesError](err); large {
@@ -149,24 +164,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // requests counts those of the process, for their ids.
 var requests atomic.Uint64
 
-// endpoint finds what serves a path below /v1/, and whether it is posted to.
-func (h *Handler) endpoint(path string) (serve func(http.ResponseWriter, *http.Request, []byte) error, post bool) {
+// endpoint finds what serves a path below /v1/, and the method for it.
+func (h *Handler) endpoint(path string) (serve func(http.ResponseWriter, *http.Request, []byte) error, method string) {
 	switch path {
 	case "chat/completions":
-		return h.chat, true
+		return h.chat, http.MethodPost
 	case "completions":
-		return h.completion, true
+		return h.completion, http.MethodPost
 	case "responses":
-		return h.responses, true
+		return h.responses, http.MethodPost
 	case "embeddings":
-		return h.embeddings, true
+		return h.embeddings, http.MethodPost
 	case "models":
-		return h.listModels, false
+		return h.listModels, http.MethodGet
 	}
 	if id, ok := strings.CutPrefix(path, "models/"); ok && id != "" {
-		return func(w http.ResponseWriter, _ *http.Request, _ []byte) error { return h.oneModel(w, id) }, false
+		return func(w http.ResponseWriter, _ *http.Request, _ []byte) error { return h.oneModel(w, id) }, http.MethodGet
 	}
-	return nil, false
+	return nil, ""
 }
 
 // find returns a model by its id.

@@ -369,6 +369,80 @@ func TestFaultsAreReproducible(t *testing.T) {
 	}
 }
 
+// put asks for a path with the method and a body, and returns the answer's status, Allow header and body.
+func put(t *testing.T, s *httptest.Server, method, path, body string) (int, string, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, r.Header.Get("Allow"), strings.TrimSpace(string(raw))
+}
+
+// TestModelTurnsBad switches faults on and off between calls.
+func TestModelTurnsBad(t *testing.T) {
+	const faults = "/simulator/models/vendor/m/faults"
+	s := serve(t, "llm_simulator {\n model vendor/m {\n fault 429 100% 2s\n }\n model other\n}")
+	ask := func(model string) int {
+		code, _, _ := post(t, s, "/v1/chat/completions", chatBody(model, "x", ""))
+		return code
+	}
+	if code := ask("vendor/m"); code != 429 {
+		t.Errorf("as declared: %d", code)
+	}
+	for _, step := range []struct {
+		body string
+		call int
+	}{
+		{`[{"kind": "500", "percent": 100}]`, 500},
+		{`[]`, 200},
+		{`[{"kind": "503", "percent": 100, "wait": "3s"}]`, 503},
+	} {
+		code, _, raw := put(t, s, http.MethodPut, faults, step.body)
+		if _, _, shown := put(t, s, http.MethodGet, faults, ""); code != 200 || shown != raw {
+			t.Errorf("%s: %d %s, then %s", step.body, code, raw, shown)
+		}
+		if got := ask("vendor/m"); got != step.call {
+			t.Errorf("after %s a call is answered with %d", step.body, got)
+		}
+	}
+	for _, step := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{http.MethodPut, faults, `{"kind": "500"}`, 400, "want a list of faults"},
+		{http.MethodPut, faults, `null`, 400, "want a list of faults"},
+		{http.MethodPut, faults, `[] []`, 400, "want a list of faults"},
+		{http.MethodPut, faults, `[{"kind": "500", "percentage": 60}]`, 400, "want a list of faults"},
+		{http.MethodPut, faults, `[{"kind": "teapot", "percent": 60}]`, 400, "want a status from 400 to 599"},
+		{http.MethodPut, faults, `[{"kind": "500", "percent": 60}, {"kind": "cut", "percent": 60}]`, 400, "faults add up to 120%"},
+		{http.MethodPut, "/simulator/models/moon/faults", `[]`, 404, `there is no model \"moon\" here`},
+		{http.MethodPost, faults, `[]`, 405, "use GET, PUT"},
+		{http.MethodGet, "/simulator/models/vendor/m", "", http.StatusTeapot, ""},
+	} {
+		code, allow, raw := put(t, s, step.method, step.path, step.body)
+		if code != step.code || !strings.Contains(raw, step.want) || code == 405 && allow != "GET, PUT" {
+			t.Errorf("%s %s %s: %d, Allow %q, %s", step.method, step.path, step.body, code, allow, raw)
+		}
+	}
+	if got := ask("vendor/m"); got != 503 {
+		t.Errorf("after what was refused a call is answered with %d", got)
+	}
+	if got := ask("other"); got != 200 {
+		t.Errorf("another model answers %d", got)
+	}
+}
+
 func TestTimes(t *testing.T) {
 	s := serve(t, "llm_simulator {\n model m {\n first_token 60ms\n token_rate 100\n jitter 0\n answer x \"a b c d e\"\n }\n}")
 	for _, more := range []string{"", `, "stream": true`} {
