@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,29 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 	if n < 2 {
 		t.Errorf("%d examples are shown", n)
+	}
+}
+
+// Every option of the global block is in docs/configuration.md.
+func TestDocumentedOptions(t *testing.T) {
+	text := read(t, "docs/configuration.md")
+	for kind, syntax := range map[string][]string{
+		"llm": globalSyntax, "provider": providerSyntax, "route": routeSyntax, "variant": variantSyntax, "rollout": rolloutSyntax, "traces": tracesSyntax, "limits": limitsSyntax,
+	} {
+		for _, name := range names(syntax) {
+			if kind == "variant" && slices.Contains(names(timeoutSyntax), name) {
+				continue // those of a provider, it says
+			}
+			if !regexp.MustCompile("(?m)^\\| `(limits \\{ )?" + name + "\\b").MatchString(text) {
+				t.Errorf("%s: option %s is not described", kind, name)
+			}
+		}
+	}
+	to, _, _ := strings.Cut(text[strings.Index(text, "are names of versions to come")-200:], "are names of versions to come")
+	for _, m := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(to[strings.LastIndex(to, "\n"):], -1) {
+		if slices.Contains(slices.Concat(names(globalSyntax), names(routeSyntax), names(tracesSyntax)), m[1]) {
+			t.Errorf("%s is there, and said to come", m[1])
+		}
 	}
 }
 

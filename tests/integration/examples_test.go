@@ -82,7 +82,7 @@ func question(model, text string) object {
 
 // TestExamples runs the Caddyfiles of examples/ as they are, but for addresses.
 func TestExamples(t *testing.T) {
-	own := map[string]func(*testing.T, *gateway){"pool": runPool, "production": runProduction, "split": runSplit, "observe": runObserve}
+	own := map[string]func(*testing.T, *gateway){"pool": runPool, "production": runProduction, "split": runSplit, "observe": runObserve, "rollout": runRollout}
 	found, err := filepath.Glob(examples + "*/Caddyfile")
 	if err != nil || len(found) < 6 {
 		t.Fatal(found, err)
@@ -107,10 +107,10 @@ func TestExamples(t *testing.T) {
 }
 
 // startExample starts an example whose site is at port 8080, and whose
-// provider is at 9100, is a simulator there, or is OpenAI.
-func (g *gateway) startExample(name string) {
+// provider is at 9100, is a simulator there, or is OpenAI. It returns what it has loaded.
+func (g *gateway) startExample(name string) (text string) {
 	g.Helper()
-	text := g.example(name, ":8080 {", "http://"+address(g.port)+" {", "\tbind 127.0.0.1\n", "")
+	text = g.example(name, ":8080 {", "http://"+address(g.port)+" {", "\tbind 127.0.0.1\n", "")
 	options := "\tadmin " + address(g.admin)
 	provider := g.upstream
 	if strings.Contains(text, "llm_simulator") {
@@ -122,7 +122,9 @@ func (g *gateway) startExample(name string) {
 	if strings.Contains(text, "llm openai") {
 		options += "\n\tllm {\n\t\tprovider openai {\n\t\t\tbase_url " + provider + "/v1\n\t\t}\n\t}"
 	}
-	g.start(withOptions(text, options))
+	text = withOptions(text, options)
+	g.start(text)
+	return text
 }
 
 // checkTrace checks an answer's headers against its trace.
