@@ -12,7 +12,7 @@ VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
+.PHONY: help build demo demo-regression test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -24,8 +24,15 @@ build: ## Build ./caddy with Frontier in it
 demo: build ## Play the reference migration on the embedded simulator
 	./caddy llm demo $(DEMO_FLAGS)
 
+<<<<<<< HEAD
 test: test-go test-sdk ## Run all tests but one with a real model; sets up what they need
 	@echo "*** NOT RUN: make test-local-model, which installs a language model of 98 MB ***" >&2
+=======
+demo-regression: build ## Play a rollout whose new model turns bad, and is taken back
+	./caddy llm demo regression $(DEMO_FLAGS)
+
+test: test-go test-sdk ## Run all tests; sets up what they need
+>>>>>>> 6163f5f (demo: a rollout to 100 %, and one that is taken back)
 
 test-go: ## Run the Go tests
 	go test $(GOFLAGS_) ./...

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
@@ -257,7 +256,7 @@ func (p *play) split() error {
 			Message: demo.Paste(p.Prompts[productionName][0], p.Records[i%len(p.Records)].Text),
 		}
 	}
-	p.splitSince = p.began.Truncate(time.Millisecond)
+	p.splitSince = p.began
 	first, err := p.askAll(calls[:users], atOnce)
 	if err != nil {
 		return err
@@ -317,7 +316,7 @@ func (p *play) split() error {
 
 // figures reads the statistics of the split, and holds them against what the application was told.
 func (p *play) figures() error {
-	query := url.Values{"group_by": {"variant"}, "route": {"sentiment"}, "since": {p.splitSince.UTC().Format("2006-01-02T15:04:05.000Z")}}
+	query := url.Values{"group_by": {"variant"}, "route": {"sentiment"}, "since": {apiTime(p.splitSince)}}
 	var stats tracing.Stats
 	if err := p.ask(http.MethodGet, "/llm/stats", query, nil, &stats); err != nil {
 		return err

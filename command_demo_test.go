@@ -63,7 +63,7 @@ func startDemo(t *testing.T, args ...string) *demonstration {
 		t.Fatal(err)
 	}
 	d.out = bufio.NewReader(out)
-	kill := time.AfterFunc(time.Minute, func() { _ = d.Process.Kill() })
+	kill := time.AfterFunc(3*time.Minute, func() { _ = d.Process.Kill() })
 	t.Cleanup(func() { kill.Stop(); _ = d.Process.Kill() })
 	return d
 }
@@ -125,14 +125,11 @@ func TestDemo(t *testing.T) {
 	if strings.ContainsRune(out, '\x1b') || strings.ContainsRune(out, '\r') {
 		t.Errorf("escape sequences in a pipe: %q", out)
 	}
-	for line := range strings.Lines(out) {
-		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 100 && !strings.Contains(line, os.Args[0]) {
-			t.Errorf("a line of %d columns: %s", n, line)
-		}
-	}
+	checkWidth(t, out)
 	for _, want := range []string{
 		"latencies are divided", "prompts:/sentiment_classifier/2", "\n+- Use lowercase\n", "sentiment_production/1 (10 of 10)",
-		"500 of 500 users met the same variant", "Consistency: ",
+		"500 of 500 users met the same variant", "Consistency: ", "\n      guard latency\n", "all guards pass at 5 %", "step 3 of 4, 50 %",
+		"completed, all traffic is on candidate",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -152,7 +149,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the trace printed is not %+v", trace)
 	}
 
-	// What was printed of each variant in part 6 and 7 is what the statistics have, and their calls.
+	// What was printed of each variant in the split and in the rollout is what the statistics have.
 	var stats struct {
 		Items []struct {
 			Variant  string  `json:"variant"`
@@ -166,9 +163,18 @@ func TestDemo(t *testing.T) {
 	for _, item := range stats.Items {
 		users := column(t, out, item.Variant, "simulator/")
 		requests := column(t, out, item.Variant, "")
-		n := item.Requests - compared[item.Variant]
+		rollout := column(t, out, item.Variant, "gpt-")
+		n := item.Requests - compared[item.Variant] - number(t, rollout[2])
 		if users[3] != strconv.Itoa(n/2) || requests[1] != strconv.Itoa(n) {
-			t.Errorf("%s had %d calls in the split; printed are\n%v\n%v", item.Variant, n, users, requests)
+			t.Errorf("%s had %d calls in the split; printed are\n%v\n%v\n%v", item.Variant, n, users, requests, rollout)
+		}
+		if rollout[4] != "0" {
+			t.Errorf("%s failed in the rollout: %v", item.Variant, rollout)
+		}
+	}
+	for _, step := range []string{"5%", "20%", "50%"} {
+		if taken := column(t, out, step, ""); len(taken) != 14 || number(t, taken[3]) < 20 {
+			t.Errorf("step %s measured %v users", step, taken)
 		}
 	}
 	if len(stats.Items) != 2 {
@@ -179,7 +185,7 @@ func TestDemo(t *testing.T) {
 		Weights map[string]float64 `json:"weights"`
 	}
 	ask(t, admin+"/llm/routes/sentiment", &route)
-	if route.Weights["candidate"] != 20 {
+	if route.Weights["candidate"] != 100 {
 		t.Errorf("weights are %v", route.Weights)
 	}
 
@@ -209,6 +215,26 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// checkWidth holds lines to what a terminal shows at once, but for commands and what the gateway itself says.
+func checkWidth(t *testing.T, out string) {
+	t.Helper()
+	said := regexp.MustCompile(`^ *[\d.]+ s  |^reason  `)
+	for line := range strings.Lines(out) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 100 && !strings.Contains(line, os.Args[0]) && !said.MatchString(line) {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
 // column returns the words of the line that begins with two words like these.
 func column(t *testing.T, out, first, second string) []string {
 	t.Helper()
@@ -217,7 +243,7 @@ func column(t *testing.T, out, first, second string) []string {
 		if len(words) < 2 || words[0] != first || !strings.HasPrefix(words[1], second) {
 			continue
 		}
-		if _, err := strconv.Atoi(strings.ReplaceAll(words[1], ",", "")); second != "" || err == nil {
+		if _, err := strconv.ParseFloat(strings.ReplaceAll(words[1], ",", ""), 64); second != "" || err == nil {
 			for i := range words {
 				words[i] = strings.ReplaceAll(words[i], ",", "")
 			}
@@ -244,21 +270,141 @@ func ask(t *testing.T, url string, v any) {
 	}
 }
 
-// TestDemoExits plays twice in one directory: what the first left there does not trouble the second.
+// TestDemoRegression plays until the candidate's users are saved, takes the
+// rollout up again while they go on calling, and stops the server.
+func TestDemoRegression(t *testing.T) {
+	t.Parallel()
+	d := startDemo(t, "regression", "--fast")
+	d.until("Ctrl-C stops it.")
+	out := d.read.String()
+	checkWidth(t, out)
+	for _, want := range []string{
+		`binds a prompt that is not there`, "step 2 of 4, 20 %", "turns bad: 60% of its answers are HTTP 500", "s  aborted at 20 %: failures ",
+		"\nrolled back      at 20%, ", "\nreason           aborted at 20 %: failures ", "\nweights now      stable 100%, candidate 0%; ",
+		"\nfailed requests  0 of ", " of 3,000: the candidate failed ", "simulator/gpt-4o-mini   500 ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	admin := "http://" + field(out, "admin API")
+	var trace struct {
+		Status     string `json:"status"`
+		Variant    string `json:"variant"`
+		Assignment string `json:"assignment"`
+	}
+	ask(t, admin+"/llm/traces/"+field(out, "trace"), &trace)
+	if trace.Status != "ok" || trace.Variant != "stable" || trace.Assignment != "fallback" {
+		t.Errorf("the trace shown is not of a call that was saved: %+v", trace)
+	}
+	for line := range strings.SplitSeq(out, "\n") {
+		_, args, ok := strings.Cut(line, " llm ")
+		if ok && strings.HasPrefix(line, "  ") && !strings.HasPrefix(args, "rollout ") {
+			if r := run(t.Context(), "", append([]string{"llm"}, words(t, args)...)...); r.code != 0 || r.stdout == "" {
+				t.Errorf("%s: exit %d\n%s", line, r.code, r.stderr)
+			}
+		}
+	}
+
+	// The candidate is cured as it is said to be, and the rollout begun again.
+	faults := regexp.MustCompile(`curl -X PUT (\S+/faults) -d '\[\]'`).FindStringSubmatch(out)
+	if faults == nil || !strings.Contains(out, "llm rollout resume sentiment --address ") {
+		t.Fatalf("the way on is not told:\n%s", out)
+	}
+	send(t, http.MethodPut, faults[1], "[]")
+	send(t, http.MethodPost, admin+"/llm/routes/sentiment/rollout/resume", "{}")
+	var route struct {
+		Status struct {
+			Phase string         `json:"phase"`
+			Step  int            `json:"step"`
+			Units map[string]int `json:"units"`
+		} `json:"status"`
+		Weights map[string]float64 `json:"weights"`
+	}
+	for limit := time.Now().Add(30 * time.Second); route.Status.Units["candidate"] == 0; time.Sleep(100 * time.Millisecond) {
+		ask(t, admin+"/llm/routes/sentiment", &route)
+		if time.Now().After(limit) {
+			t.Fatalf("nobody meets the candidate: %+v", route)
+		}
+	}
+	if route.Status.Step != 1 || route.Weights["candidate"] != 5 {
+		t.Errorf("begun again is %+v", route)
+	}
+
+	if err := d.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := d.end(); code != 0 || d.stderr.Len() > 0 || !strings.Contains(d.read.String(), "\nStopped. Meanwhile 0 of ") {
+		t.Errorf("exit %d\n%s%s", code, d.read.String(), &d.stderr)
+	}
+	if left := d.files(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func send(t *testing.T, method, url, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if raw, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %d, %v: %s", method, url, resp.StatusCode, err, raw)
+	}
+}
+
+// TestDemoRegressionIsHonest takes the gateway away: calls that got no answer are told, and the exit code is 1.
+func TestDemoRegressionIsHonest(t *testing.T) {
+	t.Parallel()
+	d := startDemo(t, "regression", "--fast", "--exit")
+	admin := strings.Fields(d.until("admin API"))[2]
+	d.until("2/4")
+	d.until("  ") // the rollout's first decision: from here on, users are all there is
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+admin+"/config/apps/http", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	code := d.end()
+	want := regexp.MustCompile(`^Error: part 2, ".+": [\d,]+ of [\d,]+ calls got no answer, which the fallback was to prevent; the first: .+\n$`)
+	if code != 1 || !want.MatchString(d.stderr.String()) || strings.Contains(d.read.String(), "Done in") {
+		t.Errorf("exit %d\n%s%s", code, &d.read, &d.stderr)
+	}
+}
+
+// TestDemoExits plays in one directory: what one play left there does not trouble the next.
 func TestDemoExits(t *testing.T) {
 	if testing.Short() {
-		t.Skip("plays twice")
+		t.Skip("plays one after another")
 	}
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a b")
-	for _, seed := range []string{"1", "2"} {
-		d := startDemo(t, "--fast", "--exit", "--seed", seed, "--data-dir", dir)
+	for _, play := range [][]string{{"--seed", "2"}, {"regression"}} {
+		d := startDemo(t, append(play, "--fast", "--exit", "--data-dir", dir)...)
 		if code := d.end(); code != 0 || d.stderr.Len() > 0 || !strings.Contains(d.read.String(), "\nDone in ") {
 			t.Fatalf("exit %d\n%s%s", code, &d.read, &d.stderr)
 		}
 		if left := d.files(); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+	d := startDemo(t, "--fast", "--data-dir", dir)
+	d.until("8/8") // the weights and prompts of the others did not matter
+	if err := d.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := d.end(); code != 1 {
+		t.Errorf("exit %d\n%s%s", code, &d.read, &d.stderr)
 	}
 	for _, name := range []string{"Caddyfile", "caddy.log", "llm/control", "llm/traces"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
@@ -270,7 +416,7 @@ func TestDemoExits(t *testing.T) {
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t)
-	d.until("4/7")
+	d.until("4/8")
 	if err := d.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +433,7 @@ func TestDemoFails(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t)
 	admin := strings.Fields(d.until("admin API"))[2]
-	d.until("2/7")
+	d.until("2/8")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+admin+"/config/apps/http", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +473,9 @@ func TestDemoCannotStart(t *testing.T) {
 		{"--data-dir " + file, "Error: starting the demo's server: mkdir " + file + ": not a directory\n", 1},
 		{"--port 70000", "Error: --port 70000: want 1 to 65535, or 0 for one that is free\n", 2},
 		{"--seed 0", "Error: --seed 0: want a number above zero\n", 2},
+		{"--hold 0s", "Error: --hold 0s: want a time from 1s to 1h\n", 2},
+		{"regression --hold 2s", "Error: --hold 2s: want a time from 3s to 1h\n", 2},
+		{"regression --port " + port, "Error: starting the demo's server: finding a port: ", 1},
 		{"--json", "Error: the demo takes no --json", 2},
 	} {
 		d := startDemo(t, strings.Fields(step.args)...)
@@ -350,6 +499,13 @@ func TestDemoConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Seed = 7
+	t.Run("without the rollout", func(t *testing.T) { checkConfiguration(t, v) })
+	v.Rollout, v.Hold = true, 2*time.Second
+	t.Run("with the rollout", func(t *testing.T) { checkConfiguration(t, v) })
+}
+
+func checkConfiguration(t *testing.T, v *demo.Server) {
+	t.Helper()
 	text, err := v.Caddyfile()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-frontier/frontier/internal/demo"
 )
@@ -19,7 +20,7 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Models.Stable.ID() != "gpt-4" || s.Models.Candidate.ID() != "gpt-4o-mini" || len(s.Records) != 10 {
+	if s.Models.Stable.ID() != "gpt-4" || s.Models.Candidate.ID() != "gpt-4o-mini" || len(s.Records) != 10 || len(s.Rollout) != 4 || s.Rollout[0] != (demo.Step{Percent: 5, Hold: "24h"}) {
 		t.Errorf("got %+v", s)
 	}
 	for _, step := range []struct {
@@ -78,6 +79,47 @@ func TestAskAll(t *testing.T) {
 	cancel()
 	if _, err := app.AskAll(ctx, calls, 4, func(int) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"broken"`) {
+			http.Error(w, "no", http.StatusBadGateway)
+			return
+		}
+		variant := "stable"
+		if strings.Contains(string(body), `"user":"1"`) {
+			variant = "candidate"
+		}
+		w.Header().Set("LLM-Variant", variant)
+		_, _ = io.WriteString(w, `{"choices": [{"message": {"content": "yes"}}]}`)
+	}))
+	defer gateway.Close()
+	app := demo.NewApplication(gateway.URL, nil)
+	defer app.Close()
+	asked := 0
+	traffic := app.Begin(t.Context(), 400, func() demo.Call {
+		c := demo.Call{Model: "m", User: fmt.Sprint(asked % 4)}
+		if asked == 5 {
+			c.Model = "broken"
+		}
+		asked++
+		return c
+	})
+	for traffic.Tally().Calls < 12 {
+		time.Sleep(time.Millisecond)
+	}
+	got := traffic.Stop()
+	if got.Calls != asked || got.Failed != 1 || got.First == nil || got.Served["stable"]+got.Served["candidate"] != asked-1 {
+		t.Errorf("asked %d times: %+v", asked, got)
+	}
+	if got.Users["stable"] != 3 || got.Users["candidate"] != 1 {
+		t.Errorf("got %+v", got.Users)
+	}
+	if again := traffic.Stop(); again.Calls != got.Calls {
+		t.Errorf("%d calls, %d after it was stopped", got.Calls, again.Calls)
 	}
 }
 

@@ -26,6 +26,13 @@ type Scenario struct {
 	Normalize          []string                   `json:"normalize"`
 	Records            []Record                   `json:"records"`
 	ReadyAtConsistency float64                    `json:"ready_at_consistency"`
+	Rollout            []Step                     `json:"rollout"`
+}
+
+// Step is one of the rollout: the candidate's share, and how long it is to be held ("": not at all).
+type Step struct {
+	Percent float64 `json:"percent"`
+	Hold    string  `json:"hold"`
 }
 
 // Model is a model to be simulated. Its name has the real provider before the slash.

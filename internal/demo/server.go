@@ -2,12 +2,16 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/template"
 	"time"
 
@@ -24,8 +28,10 @@ type Server struct {
 	Gateway   string
 	Simulator string
 	Admin     string
-	Seed      int64 // of all that is random
-	Fast      bool  // latencies are divided by Faster
+	Seed      int64         // of all that is random
+	Fast      bool          // latencies are divided by Faster
+	Rollout   bool          // whether the route has the scenario's
+	Hold      time.Duration // of each of its steps but the last
 
 	scenario *Scenario
 }
@@ -90,14 +96,56 @@ func (v *Server) Caddyfile() ([]byte, error) {
 		Server
 		Dir, Log          string
 		Stable, Candidate simulated
+		Lines             []string
 	}{
 		*v, filepath.ToSlash(v.Dir), filepath.ToSlash(v.Log()),
 		v.simulate(v.scenario.Models.Stable, 0.97), v.simulate(v.scenario.Models.Candidate, 0.75),
+		v.Lines(),
 	})
 	return b.Bytes(), err
 }
 
-// Start writes the Caddyfile and runs it. Nothing but Dir is written to: no
+// Lines are what the route's block has of the rollout; none without one.
+func (v *Server) Lines() (lines []string) {
+	if !v.Rollout {
+		return nil
+	}
+	lines = append(lines, "rollout {")
+	for _, s := range v.scenario.Rollout {
+		line := fmt.Sprintf("step %g%%", s.Percent)
+		if s.Hold != "" {
+			line += " " + v.Hold.String()
+		}
+		lines = append(lines, "\t"+line)
+	}
+	return append(lines, "\tguard errors", "\tguard latency", "\tguard cost", "}")
+}
+
+// FaultsURL is where a simulated model's faults are switched.
+func (v *Server) FaultsURL(m Model) string {
+	return "http://" + v.Simulator + "/simulator/models/" + url.PathEscape(m.ID()) + "/faults"
+}
+
+// SwitchFaults lets something go wrong with a simulated model from its next
+// call on: a list such as [{"kind": "500", "percent": 60}].
+func (v *Server) SwitchFaults(ctx context.Context, m Model, faults string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, v.FaultsURL(m), strings.NewReader(faults))
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("switching the faults of %s: %w", m.ID(), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("switching the faults of %s: the simulator answers %s", m.ID(), resp.Status)
+	}
+	return nil
+}
+
+// Start writes the Caddyfile and runs it, in place of what ran before. Nothing but Dir is written to: no
 // autosaved configuration, and none of what another Caddy of this user stores.
 func (v *Server) Start() error {
 	text, err := v.Caddyfile()
