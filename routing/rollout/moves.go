@@ -48,11 +48,11 @@ func (m *move) remember() {
 
 // enter begins a step.
 func (m *move) enter(step int, reason string) {
-	spec := m.plan.spec.Steps[step-1]
-	if step == m.Steps && spec.Percent == 100 && spec.Duration == 0 && !spec.Wait {
+	if m.completes(step) {
 		m.complete(reason)
 		return
 	}
+	spec := m.plan.spec.Steps[step-1]
 	m.Step = step
 	m.Weights = m.plan.weights(spec.Percent)
 	if m.Manual || m.Spoilt {
@@ -62,6 +62,12 @@ func (m *move) enter(step int, reason string) {
 	m.begin()
 	m.to(PhaseProgressing, fmt.Sprintf("%s: step %d of %d, %s for %s", reason, step, m.Steps, percent(spec.Percent/100), m.To), nil)
 	m.tell(EventAdvanced, nil)
+}
+
+// completes reports whether entering a step is completing the rollout.
+func (m *move) completes(step int) bool {
+	spec := m.plan.spec.Steps[step-1]
+	return step == m.Steps && spec.Percent == 100 && spec.Duration == 0 && !spec.Wait
 }
 
 func (m *move) complete(reason string) {

@@ -236,7 +236,7 @@ func (m *move) look(gap time.Duration, blocked string) {
 		m.Reason = fmt.Sprintf("held at %s: %s left", at, left.Round(time.Second))
 	case step.Wait:
 		m.Reason = fmt.Sprintf("held at %s: waiting for an operator to promote", at)
-	case m.Step == m.Steps && blocked != "":
+	case blocked != "" && (m.Step == m.Steps || m.completes(m.Step+1)):
 		m.Reason = fmt.Sprintf("held at %s: %s", at, blocked)
 	case m.Step == m.Steps:
 		m.remember()

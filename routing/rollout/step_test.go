@@ -324,6 +324,11 @@ func TestSomethingKeepsItFromCompleting(t *testing.T) {
 	w := newWorld(t, Spec{Steps: []StepSpec{{Percent: 50}}}).started().traffic(100, false)
 	w.do(Event{Kind: Tick, Blocked: "8 % of the traffic is not recognised"}).want(PhaseProgressing, 1, 50, "held at 50 %: 8 %")
 	w.do(Event{Kind: Tick}).want(PhaseCompleted, 1, 100, "")
+
+	// A last step that is completed on entry is not entered.
+	w = newWorld(t, Spec{Steps: []StepSpec{{Percent: 50}, {Percent: 100}}}).started().traffic(100, false)
+	w.do(Event{Kind: Tick, Blocked: "8 % of the traffic is not recognised"}).want(PhaseProgressing, 1, 50, "held at 50 %: 8 %")
+	w.do(Event{Kind: Tick}).want(PhaseCompleted, 2, 100, "")
 }
 
 func TestSpecChanges(t *testing.T) {
