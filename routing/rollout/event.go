@@ -110,8 +110,11 @@ func Check(s *Status, p *Plan, ev Event) error {
 		if len(s.Undo) == 0 {
 			return fmt.Errorf("there is nothing to undo")
 		}
-		if !p.fits(s.Undo[len(s.Undo)-1].Weights) {
+		switch b := &s.Undo[len(s.Undo)-1]; {
+		case !p.fits(b.Weights):
 			return fmt.Errorf("the route has other variants now")
+		case s.Unresolved != "" && (b.Phase == PhaseProgressing || b.Phase == PhaseInconclusive):
+			return fmt.Errorf("the prompts do not resolve: %s", s.Unresolved)
 		}
 	case SetWeights:
 		if !p.fits(ev.Weights) {

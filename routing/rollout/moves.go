@@ -41,7 +41,7 @@ func (m *move) begin() {
 // remember keeps what undo goes back to.
 func (m *move) remember() {
 	m.Undo = append(m.Undo, Before{
-		Phase: m.Phase, Step: m.Step, Reason: m.Reason, Weights: maps.Clone(m.Weights), HeldMS: m.HeldMS, Manual: m.Manual, Spoilt: m.Spoilt,
+		Phase: m.Phase, Step: m.Step, Reason: m.Reason, Weights: maps.Clone(m.Weights), HeldMS: m.HeldMS, Epoch: m.Epoch, Manual: m.Manual, Spoilt: m.Spoilt,
 	})
 	m.Undo = m.Undo[max(0, len(m.Undo)-maxUndo):]
 }
@@ -112,12 +112,12 @@ func (m *move) resume(reason string) {
 }
 
 // undo goes back to what was before the last decision. When that brings other
-// weights back, what was measured in between does not count.
+// weights back, or what was measured then is gone, it is measured anew.
 func (m *move) undo(reason string) {
 	last := len(m.Undo) - 1
 	b := m.Undo[last]
 	m.Undo = m.Undo[:last]
-	moved := m.Step != b.Step || !maps.Equal(m.Weights, b.Weights)
+	moved := m.Step != b.Step || m.Epoch != b.Epoch || !maps.Equal(m.Weights, b.Weights)
 	m.Step, m.Weights, m.HeldMS, m.Manual, m.Spoilt = b.Step, maps.Clone(b.Weights), b.HeldMS, b.Manual, b.Spoilt
 	m.Clock.TickedAt, m.Clock.FreshAt = m.now, m.now
 	if moved {

@@ -101,6 +101,7 @@ type Before struct {
 	Reason  string             `json:"reason"`
 	Weights map[string]float64 `json:"weights"`
 	HeldMS  int64              `json:"held_ms"`
+	Epoch   int                `json:"epoch"`
 	Manual  bool               `json:"manual,omitempty"`
 	Spoilt  bool               `json:"spoilt,omitempty"`
 }

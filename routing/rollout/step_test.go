@@ -448,3 +448,28 @@ func FuzzStatus(f *testing.F) {
 		}
 	})
 }
+
+// Undo does not go on where resume would not.
+func TestUndoOfWhatWasNotDecidedByHand(t *testing.T) {
+	// On evidence that was thrown away.
+	served := func(stable string) Event {
+		return Event{Kind: Prompts, Served: map[string]string{"stable": stable, "candidate": "p/2"}}
+	}
+	w := newWorld(t, simple()).do(served("p/1")).do(Event{Kind: Tick}).traffic(100, false).ticks(8 * time.Minute)
+	if w.status.HeldMS == 0 {
+		t.Fatal("nothing was held")
+	}
+	w.do(Event{Kind: Pause}).do(served("p/3")).want(PhasePaused, 1, 50, "stable answers with something else now")
+	w.do(Event{Kind: Undo}).want(PhaseProgressing, 1, 50, "undone")
+	if w.status.HeldMS != 0 {
+		t.Errorf("%d ms are held, of a comparison with another stable", w.status.HeldMS)
+	}
+
+	// Without the candidate's prompt.
+	w = newWorld(t, simple()).started()
+	w.do(Event{Kind: Prompts, Reason: "senti@candidate is not there"}).want(PhasePaused, 1, 50, "do not resolve any more")
+	w.do(Event{Kind: Undo}).want(PhasePaused, 1, 50, "do not resolve any more")
+	if err := Check(&w.status, w.plan, Event{Kind: Undo}); err == nil || !strings.Contains(err.Error(), "senti@candidate") {
+		t.Errorf("undo without the candidate's prompt: %v", err)
+	}
+}
