@@ -159,9 +159,15 @@ func (m *move) adopt() {
 }
 
 // fit makes a status that was stored one of this route: variants that take no
-// part in the rollout come and go without a new generation.
+// part in the rollout come and go without a new generation. What was stored may
+// have been edited by hand.
 func (m *move) fit() {
 	m.Steps = len(m.plan.spec.Steps)
+	if m.running() && (m.Step < 1 || m.Step > m.Steps) {
+		m.Step = 0
+		m.restart()
+		m.to(PhasePending, "what was stored is at no step: it begins again", nil)
+	}
 	m.Step = max(0, min(m.Step, m.Steps))
 	m.From, m.To = m.plan.spec.From, m.plan.spec.To
 	if !m.plan.fits(m.Weights) {

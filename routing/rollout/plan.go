@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -111,10 +112,17 @@ func (p *Plan) weights(percent float64) map[string]float64 {
 	return w
 }
 
-// fits reports whether weights are of the route's variants.
+// fits reports whether weights are of the route's variants, and all of the traffic.
 func (p *Plan) fits(weights map[string]float64) bool {
-	return len(weights) > 0 && len(weights) == len(p.variants) &&
-		!slices.ContainsFunc(p.variants, func(v string) bool { _, ok := weights[v]; return !ok })
+	sum := 0.0
+	for _, v := range p.variants {
+		w, ok := weights[v]
+		if !ok || !(w >= 0 && w <= 100) {
+			return false
+		}
+		sum += w
+	}
+	return len(weights) == len(p.variants) && math.Abs(sum-100) < 0.001
 }
 
 // kept are weights without those of variants that are gone, which go to stable.
@@ -129,5 +137,8 @@ func (p *Plan) kept(weights map[string]float64) map[string]float64 {
 		}
 	}
 	out[p.spec.From] = float64(rest) / 100
+	if !p.fits(out) {
+		return p.weights(0)
+	}
 	return out
 }

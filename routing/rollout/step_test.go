@@ -473,3 +473,23 @@ func TestUndoOfWhatWasNotDecidedByHand(t *testing.T) {
 		t.Errorf("undo without the candidate's prompt: %v", err)
 	}
 }
+
+// A status that no Step has made, such as one edited by hand, is made one again.
+func TestStatusThatCannotBe(t *testing.T) {
+	for name, spoil := range map[string]func(s *Status){
+		"no step":            func(s *Status) { s.Step = 0 },
+		"a step that is not": func(s *Status) { s.Step = 7 },
+		"more than all":      func(s *Status) { s.Weights = map[string]float64{"stable": 50, "candidate": 500} },
+		"less than nothing":  func(s *Status) { s.Weights = map[string]float64{"stable": 150, "candidate": -50} },
+		"no weights":         func(s *Status) { s.Weights = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, simple()).started()
+			spoil(&w.status)
+			w.do(Event{Kind: Load}).do(Event{Kind: Tick}).traffic(100, false).ticks(time.Minute)
+			if c := w.status.Weights["candidate"]; c < 0 || c > 80 {
+				t.Errorf("weights %v", w.status.Weights)
+			}
+		})
+	}
+}
