@@ -50,8 +50,9 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-func BenchmarkStep(b *testing.B) {
-	p := benchPlan(b, GuardSpec{Name: "errors"}, GuardSpec{Name: "latency"}, GuardSpec{Name: "cost"})
+func lookedAt(tb testing.TB) (*Plan, *Evidence) {
+	tb.Helper()
+	p := benchPlan(tb, GuardSpec{Name: "errors"}, GuardSpec{Name: "latency"}, GuardSpec{Name: "cost"})
 	e := p.NewEvidence()
 	e.Enter(p, Mark{Epoch: 1, Step: 1, Share: 0.8})
 	r := rand.New(rand.NewPCG(1, 1))
@@ -60,10 +61,26 @@ func BenchmarkStep(b *testing.B) {
 		e.Observe(&o)
 	}
 	for _, g := range p.Judge(e) {
-		b.Logf("%s %s %s %s", g.Name, g.Outcome, g.words, g.Needed)
+		tb.Logf("%s %s %s %s", g.Name, g.Outcome, g.words, g.Needed)
 	}
+	return p, e
+}
+
+// What a tick looks at.
+func BenchmarkJudge(b *testing.B) {
+	p, e := lookedAt(b)
 	b.ReportAllocs()
 	for b.Loop() {
+		e.judge = nil // as an outcome does
 		p.Judge(e)
+	}
+}
+
+// What the request that decides waits for.
+func BenchmarkDecided(b *testing.B) {
+	p, e := lookedAt(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.decided(e)
 	}
 }

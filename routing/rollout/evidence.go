@@ -106,7 +106,7 @@ func (e *Evidence) Enter(p *Plan, m Mark) {
 	if m.Epoch != e.mark.Epoch {
 		e.reset(p)
 	}
-	e.mark, e.judge = m, nil
+	e.mark, e.judge, e.judged = m, nil, nil
 	before := e.steps[stable]
 	e.steps = [2]measured{newMeasured(), newMeasured()}
 	if m.Share >= 1 { // there will be no other control

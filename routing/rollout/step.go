@@ -143,14 +143,14 @@ func (m *move) tick(blocked string) {
 	case m.running():
 		m.look(gap, blocked)
 	case m.watched() && m.measured():
-		m.judge(true)
+		m.judge(m.plan.Judge(m.evidence))
 	}
 }
 
 // decided acts on evidence that an outcome has completed. It never promotes.
 func (m *move) decided() {
 	if (m.running() || m.watched()) && m.measured() {
-		m.judge(!m.running())
+		m.judge(m.plan.decided(m.evidence))
 	}
 }
 
@@ -164,8 +164,7 @@ func (m *move) watched() bool {
 func (m *move) measured() bool { return m.evidence != nil && m.evidence.mark == m.Mark() }
 
 // judge acts on guards that fail or err, and reports whether the rollout goes on.
-func (m *move) judge(paused bool) bool {
-	guards := m.plan.Judge(m.evidence)
+func (m *move) judge(guards []GuardStatus) bool {
 	m.Guards = make([]GuardStatus, len(guards))
 	for i, g := range guards {
 		g.words, g.traces = "", nil
@@ -180,7 +179,7 @@ func (m *move) judge(paused bool) bool {
 			return false
 		}
 	}
-	if paused {
+	if !m.running() {
 		return false
 	}
 	for _, g := range guards {
@@ -205,7 +204,7 @@ func (m *move) look(gap time.Duration, blocked string) {
 		m.Reason = "nothing was measured under these weights yet"
 		return
 	}
-	if !m.judge(false) {
+	if !m.judge(m.plan.Judge(m.evidence)) {
 		return
 	}
 	step := m.plan.spec.Steps[m.Step-1]

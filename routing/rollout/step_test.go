@@ -493,3 +493,32 @@ func TestStatusThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// slow is a guard that only a tick has the time for.
+type slow struct {
+	guard
+	looks int
+}
+
+func (s *slow) judge(e *Evidence, alpha float64) GuardStatus {
+	s.looks++
+	return s.guard.judge(e, alpha)
+}
+
+// The request that decides does not wait for guards that it cannot have decided.
+func TestDecidedByFailuresAlone(t *testing.T) {
+	spec := guarded()
+	spec.Guards = append(spec.Guards, GuardSpec{Name: "cost"})
+	w := newWorld(t, spec)
+	g := &slow{guard: w.plan.guards[1]}
+	w.plan.guards[1] = g
+	w.started().traffic(100, false).ticks(10 * time.Second)
+	looks := g.looks
+	w.traffic(60, true).want(PhaseAborted, 1, 0, "aborted at 50 %: failures")
+	if g.looks != looks {
+		t.Errorf("the costs were looked at %d times on the way to the abort", g.looks-looks)
+	}
+	if s := w.status.Guards; len(s) != 2 || s[1].Name != "cost" || s[1].Outcome != Pass {
+		t.Errorf("guards %+v", s)
+	}
+}
