@@ -182,7 +182,7 @@ var passedOn = []string{"Content-Type", "Openai-Version", "Openai-Processing-Ms"
 // rateLimits passes on what concerns the caller's own account.
 func rateLimits(h http.Header, from upstream.Fields) {
 	for _, f := range from {
-		if len(f.Name) > 11 && strings.EqualFold(f.Name[:11], "x-ratelimit") {
+		if name := strings.ToLower(f.Name); strings.HasPrefix(name, "x-ratelimit") || strings.HasPrefix(name, "anthropic-ratelimit") {
 			h.Set(f.Name, f.Value)
 		}
 	}

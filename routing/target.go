@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/caddy-frontier/frontier/internal/call"
@@ -34,14 +35,16 @@ func (p *plan) target(b *body, provider *Provider, prefix, model string, limits 
 	}
 	t := &upstream.Target{Client: provider.client, Model: model, Limits: limits}
 	key := p.callers(provider, prefix)
-	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[wire], Wire: wire, Stream: c.Stream, Key: key, Header: p.forwarded(wire)}
+	t.Request = upstream.Request{Method: http.MethodPost, Path: paths[wire], Wire: wire, Stream: c.Stream, Key: key, Header: p.forwarded(wire, provider)}
 	if wire == c.Front {
 		return t, p.same(t, b, provider, prefix, adapt), nil
 	}
 	if wire == call.GenerateContent {
-		t.Request.Path = "/models/" + url.PathEscape(model) + ":generateContent"
+		path := "/models/" + url.PathEscape(strings.TrimPrefix(model, "models/"))
 		if c.Stream {
-			t.Request.Path, t.Request.Query = "/models/"+url.PathEscape(model)+":streamGenerateContent", "alt=sse"
+			t.Request.Path, t.Request.Query = path+":streamGenerateContent", "alt=sse"
+		} else {
+			t.Request.Path = path + ":generateContent"
 		}
 	}
 	return p.translated(t, b, provider, prefix, adapt)
@@ -61,7 +64,7 @@ func (p *plan) same(t *upstream.Target, b *body, provider *Provider, prefix stri
 		t.Request.Events = dialect.NewEvents(c.Front, b.choices(), hideUsage)
 	}
 	t.Request.Body = p.render(b)
-	if dialect.Marked(t.Request.Body) {
+	if c.Continued && dialect.Marked(t.Request.Body) {
 		if body, ok := dialect.Clean(c.Front, t.Request.Body); ok {
 			t.Request.Body = body
 			adjustments = append(adjustments, "thinking of another model left out of the history")
@@ -92,6 +95,9 @@ func (p *plan) translated(t *upstream.Target, b *body, provider *Provider, prefi
 	c, r := p.call, &t.Request
 	source := p.render(b)
 	to := dialect.Target{Wire: r.Wire, Model: t.Model, Usage: provider.client.StreamUsage && !provider.usageRefused.Load()}
+	if v := provider.client.Header.Get("Anthropic-Version"); v != "" && v != anthropicVersion {
+		to.NoSampling = true // later versions have no temperature
+	}
 	adjustments, fail := p.say(r, source, to, prefix, adapt)
 	if fail != nil {
 		return nil, nil, fail
@@ -154,7 +160,7 @@ const anthropicVersion = "2023-06-01"
 
 // forwarded are the client's header fields that a provider of its dialect
 // understands. Those that say who is calling go only where the client's own credential goes.
-func (p *plan) forwarded(wire call.Front) upstream.Fields {
+func (p *plan) forwarded(wire call.Front, provider *Provider) upstream.Fields {
 	var out upstream.Fields
 	add := func(name string) bool {
 		v := p.request.Header.Get(name)
@@ -169,7 +175,7 @@ func (p *plan) forwarded(wire call.Front) upstream.Fields {
 		if same {
 			add("Anthropic-Beta")
 		}
-		if !same || !add("Anthropic-Version") {
+		if provider.client.Header.Get("Anthropic-Version") == "" && (!same || !add("Anthropic-Version")) {
 			out = append(out, upstream.Field{Name: "Anthropic-Version", Value: anthropicVersion})
 		}
 	case wire == p.call.Front:

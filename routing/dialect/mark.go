@@ -6,7 +6,7 @@ import "bytes"
 // Where a client of another dialect is handed such a thing, so that the
 // conversation can go on, it carries a mark that says whose it is. So what
 // comes back with the history goes to its maker, and to nobody else.
-const markPrefix = "frontier:"
+const markPrefix = "~frontier:"
 
 func mark(dialect string, opaque []byte) []byte {
 	out := make([]byte, 0, len(markPrefix)+len(dialect)+1+len(opaque))
@@ -24,4 +24,4 @@ func unmark(inside []byte, own string) (dialect string, opaque []byte) {
 }
 
 // Marked reports whether a request may carry a mark.
-func Marked(body []byte) bool { return bytes.Contains(body, []byte(`"`+markPrefix)) }
+func Marked(body []byte) bool { return bytes.Contains(body, []byte(markPrefix)) }

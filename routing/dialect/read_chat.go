@@ -13,9 +13,7 @@ func (r *request) readChat(doc []byte) {
 		switch string(key) {
 		case "model", "stream_options":
 		case "messages":
-			for m := range jsonscan.Elements(doc, v) {
-				r.chatMessage(doc, m)
-			}
+			r.chatMessages(doc, v)
 		case "max_completion_tokens":
 			r.maxTokens = number(doc, v)
 		case "max_tokens":
@@ -115,22 +113,26 @@ func (r *request) readThinking(doc []byte, v jsonscan.Value) {
 	}
 }
 
-func (r *request) chatMessage(doc []byte, m jsonscan.Value) {
-	var role, content, calls, id, refusal, thinking jsonscan.Value
-	for key, v := range jsonscan.MembersOf(doc, m) {
+// chatMembers are the places of a message's members.
+type chatMembers struct{ role, content, calls, id, refusal, thinking jsonscan.Value }
+
+// chatMessages reads the messages, in one pass.
+func (r *request) chatMessages(doc []byte, list jsonscan.Value) {
+	var m chatMembers
+	jsonscan.Records(doc, list, func(key []byte, v jsonscan.Value) {
 		switch string(key) {
 		case "role":
-			role = v
+			m.role = v
 		case "content":
-			content = v
+			m.content = v
 		case "tool_calls":
-			calls = v
+			m.calls = v
 		case "tool_call_id":
-			id = v
+			m.id = v
 		case "refusal":
-			refusal = v
+			m.refusal = v
 		case "thinking_blocks":
-			thinking = v
+			m.thinking = v
 		case "function_call":
 			if !v.IsNull(doc) {
 				r.refuse("messages[].function_call", "function_call is not translated; use tool_calls")
@@ -140,29 +142,35 @@ func (r *request) chatMessage(doc []byte, m jsonscan.Value) {
 				r.adjust("audio of an earlier answer left out of the history")
 			}
 		}
-	}
-	switch string(inside(doc, role)) {
+	}, func(jsonscan.Value) {
+		r.chatMessage(doc, &m)
+		m = chatMembers{}
+	})
+}
+
+func (r *request) chatMessage(doc []byte, m *chatMembers) {
+	switch string(inside(doc, m.role)) {
 	case "system", "developer":
-		r.readSystem(doc, content)
+		r.readSystem(doc, m.content)
 	case "user":
-		r.chatContent(doc, content, false, r.add)
+		r.chatContent(doc, m.content, false, r.add)
 	case "assistant":
-		for b := range jsonscan.Elements(doc, thinking) {
+		for b := range jsonscan.Elements(doc, m.thinking) {
 			r.messageBlock(doc, b, true, r.add, OpenAI)
 		}
-		r.chatContent(doc, content, true, r.add)
-		if text := inside(doc, refusal); len(text) > 0 {
+		r.chatContent(doc, m.content, true, r.add)
+		if text := inside(doc, m.refusal); len(text) > 0 {
 			r.add(part{kind: isText, assistant: true, text: text})
 		}
-		for c := range jsonscan.Elements(doc, calls) {
+		for c := range jsonscan.Elements(doc, m.calls) {
 			r.chatCall(doc, c)
 		}
 	case "tool":
-		p := part{kind: isResult, id: inside(doc, id)}
-		r.chatContent(doc, content, false, func(q part) { p.result = append(p.result, q) })
+		p := part{kind: isResult, id: inside(doc, m.id)}
+		r.chatContent(doc, m.content, false, func(q part) { p.result = append(p.result, q) })
 		r.add(p)
 	default:
-		r.refuse("messages[].role", "messages of the role %.20s cannot be sent", role.Of(doc))
+		r.refuse("messages[].role", "messages of the role %.20s cannot be sent", m.role.Of(doc))
 	}
 }
 

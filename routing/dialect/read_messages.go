@@ -15,9 +15,18 @@ func (r *request) readMessages(doc []byte) {
 		case "system":
 			r.readInstructions(doc, v)
 		case "messages":
-			for m := range jsonscan.Elements(doc, v) {
-				r.message(doc, m)
-			}
+			var role, content jsonscan.Value
+			jsonscan.Records(doc, v, func(key []byte, m jsonscan.Value) {
+				switch string(key) {
+				case "role":
+					role = m
+				case "content":
+					content = m
+				}
+			}, func(jsonscan.Value) {
+				r.message(doc, role, content)
+				role, content = jsonscan.Value{}, jsonscan.Value{}
+			})
 		case "max_tokens":
 			r.maxTokens = number(doc, v)
 		case "metadata":
@@ -65,16 +74,7 @@ func (r *request) messagesChoice(doc []byte, v jsonscan.Value) {
 	}
 }
 
-func (r *request) message(doc []byte, m jsonscan.Value) {
-	var role, content jsonscan.Value
-	for key, v := range jsonscan.MembersOf(doc, m) {
-		switch string(key) {
-		case "role":
-			role = v
-		case "content":
-			content = v
-		}
-	}
+func (r *request) message(doc []byte, role, content jsonscan.Value) {
 	assistant := false
 	switch string(inside(doc, role)) {
 	case "system":

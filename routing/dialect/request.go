@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
@@ -16,6 +17,8 @@ type Target struct {
 	Wire  call.Front // the API of the provider
 	Model string     // the provider's id
 	Usage bool       // chat completions: ask for a stream's usage
+	// NoSampling says that the version of Anthropic's API has no temperature, top_p and top_k.
+	NoSampling bool
 }
 
 // Wire is the API by which a provider of the dialect answers calls of the
@@ -51,7 +54,9 @@ const Unsayable = "untranslatable"
 // words for is left out and listed in adjustments, or, where the answer would
 // be another one without it, is the error.
 func Request(front call.Front, body []byte, to Target) (out []byte, adjustments []string, fail *call.Error) {
-	r := &request{to: to, from: front}
+	r := requests.Get().(*request)
+	r.to, r.from = to, front
+	defer r.release()
 	switch front {
 	case call.ChatCompletions:
 		r.readChat(body)
@@ -78,6 +83,17 @@ func Request(front call.Front, body []byte, to Target) (out []byte, adjustments 
 		return nil, nil, r.fail
 	}
 	return out, r.adjustments, nil
+}
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// release gives the request's memory back, without what it points to.
+func (r *request) release() {
+	clear(r.parts[:cap(r.parts)])
+	*r = request{parts: r.parts[:0]}
+	if cap(r.parts) < 4096 {
+		requests.Put(r)
+	}
 }
 
 // request is what a request says, whatever its dialect. Texts are the insides

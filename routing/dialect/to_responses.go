@@ -12,6 +12,7 @@ import (
 type responsesWriter struct {
 	buffered
 	echo    Echo
+	whole   bool   // no stream, but the response that it amounts to
 	repeats []byte // what the response object repeats of the request
 	id      []byte
 	model   []byte
@@ -75,7 +76,14 @@ func (w *responsesWriter) event(kind string) []byte {
 	return dst
 }
 
-func (w *responsesWriter) close(dst []byte) { w.buf = append(dst, "}\n\n"...) }
+func (w *responsesWriter) close(dst []byte) {
+	if w.whole { // only the response at the end is wanted
+		dst = dst[:0]
+	} else {
+		dst = append(dst, "}\n\n"...)
+	}
+	w.buf = dst
+}
 
 // place says which item an event is about.
 func (w *responsesWriter) place(dst []byte) []byte {
@@ -285,6 +293,10 @@ func (w *responsesWriter) end() {
 		return
 	}
 	w.stop()
+	if w.whole {
+		w.buf = w.appendResponse(w.room())
+		return
+	}
 	kind := "response." + w.status
 	w.close(w.appendResponse(append(w.event(kind), `,"response":`...)))
 }

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/caddy-frontier/frontier/internal/answer"
@@ -51,6 +52,15 @@ func NewTranslator(wire call.Front, echo Echo) Translator {
 func Answer(wire call.Front, doc []byte, echo Echo) ([]byte, error) {
 	echo.Usage = true
 	t := NewTranslator(wire, echo).(*translator)
+	scratch := call.Buffer(2*len(doc) + 1024)
+	switch w := t.writer.(type) {
+	case *responsesWriter:
+		w.whole, w.buf = true, scratch
+	case *chatWriter:
+		w.buf = scratch
+	case *messagesWriter:
+		w.buf = scratch
+	}
 	if t.reader.whole(doc) == Failed {
 		return nil, errors.New("the provider reports an error instead of an answer")
 	}
@@ -58,13 +68,21 @@ func Answer(wire call.Front, doc []byte, echo Echo) ([]byte, error) {
 		return nil, errors.New("the answer does not say how it ended")
 	}
 	t.writer.end()
-	var a answer.Assembler
-	out, of := a.Assemble(call.Buffer(len(doc)), echo.Front, t.Output())
+	if echo.Front == call.Responses {
+		return t.Output(), nil
+	}
+	a := assemblers.Get().(*answer.Assembler)
+	stream := t.Output()
+	out, of := a.Assemble(call.Buffer(len(doc)+512), echo.Front, stream)
+	assemblers.Put(a)
+	call.FreeBuffer(stream)
 	if !of.Done || of.Failed {
 		return nil, errors.New("the answer cannot be put together")
 	}
 	return out, nil
 }
+
+var assemblers = sync.Pool{New: func() any { return new(answer.Assembler) }}
 
 // reader takes the answers of one dialect apart.
 type reader interface {

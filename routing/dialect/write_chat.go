@@ -14,7 +14,7 @@ func (r *request) writeChat(dst []byte) []byte {
 	w := jsonscan.Write(dst)
 	w.String("model", r.to.Model)
 	w.Name("messages")
-	w.Dst = r.chatMessages(w.Dst)
+	w.Dst = r.chatTurns(w.Dst)
 	if r.stream {
 		w.Raw("stream", []byte("true"))
 		if r.to.Usage {
@@ -84,7 +84,7 @@ func (r *request) chatEffort() string {
 	return effort
 }
 
-func (r *request) chatMessages(dst []byte) []byte {
+func (r *request) chatTurns(dst []byte) []byte {
 	dst = append(dst, '[')
 	message := func(role string) {
 		if dst[len(dst)-1] != '[' {

@@ -328,9 +328,18 @@ func (r *request) geminiThinking(w *jsonscan.Writer) {
 			r.adjust("reasoning_effort %s sent as high", effort)
 			effort = "high"
 		}
+		if version == 300 && strings.Contains(r.to.Model, "pro") && (effort == "minimal" || effort == "medium") {
+			level := map[string]string{"minimal": "low", "medium": "high"}[effort] // the first of them knows only these
+			r.adjust("reasoning_effort %s sent as %s", effort, level)
+			effort = level
+		}
 		t.String("thinkingLevel", strings.ToUpper(effort))
 	} else {
 		if n, ok := geminiBudgets[effort]; ok && budget == "" {
+			if n == 0 && strings.Contains(r.to.Model, "pro") {
+				n = 128 // it cannot but think
+				r.adjust("reasoning_effort none sent as a budget of 128 tokens")
+			}
 			budget = strconv.Itoa(n)
 		}
 		if budget != "" {

@@ -452,7 +452,7 @@ func (r *request) messagesFormat(w *jsonscan.Writer, c Claude) {
 func (r *request) messagesSampling(w *jsonscan.Writer, c Claude, thinks bool) {
 	temperature, topP, topK := r.temperature, r.topP, r.topK
 	switch {
-	case !c.Samples():
+	case !c.Samples() || r.to.NoSampling:
 		r.leaveOut("temperature", temperature)
 		r.leaveOut("top_p", topP)
 		r.leaveOut("top_k", topK)
