@@ -149,8 +149,6 @@ func (m *messagesRequest) checkTurns() string {
 		switch {
 		case t.Role != "user" && t.Role != "assistant":
 			return at + `.role: Input should be 'user' or 'assistant'`
-		case i > 0 && t.Role == m.Messages[i-1].Role:
-			return at + ": roles must alternate" // Anthropic merges them today; that it need not is the point
 		case len(t.Content) == 0:
 			return at + ": all messages must have non-empty content"
 		}
@@ -188,7 +186,7 @@ func (m *messagesRequest) checkTurns() string {
 				return at + ".content: Input tag '" + b.Type + "' is not known"
 			}
 		}
-		if t.Role == "user" && len(open) > 0 {
+		if t.Role == "user" && len(open) > 0 { // turns of one role in a row are one
 			return at + ": `tool_use` ids were found without `tool_result` blocks immediately after"
 		}
 	}
@@ -253,6 +251,7 @@ func messages(w http.ResponseWriter, r *http.Request, raw []byte) {
 }
 
 func (m *messagesRequest) answer() (content []object, reason string) {
+	content = []object{}
 	if m.Thinking != nil && m.Thinking.Type != "disabled" {
 		content = append(content, object{"type": "thinking", "thinking": "let me think", "signature": Signature})
 	}

@@ -91,7 +91,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		seen.Gone = r.Context().Err() != nil
 		p.mu.Unlock()
 	}()
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1beta/models/"); ok {
+	if _, rest, ok := strings.Cut(r.URL.Path, "/models/"); ok && strings.Contains(rest, ":") { // below /v1beta, or /v1
 		model, method, _ := strings.Cut(rest, ":")
 		if !behave(w, r, model, geminiFail) {
 			generate(w, r, model, method, raw)

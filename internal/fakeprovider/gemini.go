@@ -78,7 +78,7 @@ type geminiPart struct {
 }
 
 // ThoughtSignature is what the stand-in signs its function calls with.
-const ThoughtSignature = "CpcHAdHtim9+q4rstcbvQC0ic4x1/vqQlCJWgE+UZ6dTLYGHMMBkF/AxqL5UmP6SY46uYC8t4BTFiXG5zkw6EMJ="
+const ThoughtSignature = "CpcHAdHtim9+q4rstcbvQC0ic4x1/vqQlCJWgE+UZ6dTLYGHMMBkF/AxqL5UmP6SY46uYC8t4BTFiXG5zkw6EMI="
 
 // check refuses what Gemini refuses.
 func (g *geminiRequest) check(model string) string {
@@ -102,7 +102,7 @@ func (g *geminiRequest) check(model string) string {
 					return "* GenerateContentRequest.contents.function_response.name: Name cannot be empty."
 				}
 			case p.Call != nil:
-				if first && strings.Contains(model, "gemini-3") && p.Signature != ThoughtSignature && p.Signature != "skip_thought_signature_validator" {
+				if first && strings.Contains(model, "gemini-3") && p.Signature != "skip_thought_signature_validator" && urlSafe.Replace(p.Signature) != ThoughtSignature {
 					return fmt.Sprintf("Function call is missing a thought_signature in functionCall parts. Function call `default_api:%s`, position %d.", p.Call.Name, i)
 				}
 				first = false
@@ -123,6 +123,16 @@ func (g *geminiRequest) check(model string) string {
 	return ""
 }
 
+// urlSafe undoes the other form of base64, in which some clients send bytes back.
+var urlSafe = strings.NewReplacer("-", "+", "_", "/")
+
+// bothCases are members that Google's own packages send in snake case, which
+// Gemini takes as well.
+var bothCases = strings.NewReplacer(
+	`"parameters_json_schema":`, `"parametersJsonSchema":`, `"include_thoughts":`, `"includeThoughts":`, `"thinking_level":`, `"thinkingLevel":`,
+	`"thinking_budget":`, `"thinkingBudget":`, `"thought_signature":`, `"thoughtSignature":`, `"function_call":`, `"functionCall":`, `"function_response":`, `"functionResponse":`,
+)
+
 func geminiFail(w http.ResponseWriter, status int, message string) {
 	word := map[int]string{400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}[status]
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
@@ -133,7 +143,7 @@ func geminiFail(w http.ResponseWriter, status int, message string) {
 // generate answers POST /v1beta/models/{model}:generateContent and :streamGenerateContent.
 func generate(w http.ResponseWriter, r *http.Request, model, method string, raw []byte) {
 	var g geminiRequest
-	if err := strict(raw, &g); err != nil {
+	if err := strict([]byte(bothCases.Replace(string(raw))), &g); err != nil {
 		geminiFail(w, http.StatusBadRequest, "Invalid JSON payload received. "+err.Error())
 		return
 	}

@@ -41,6 +41,14 @@ CADDYFILE = """
 			base_url %(provider)s/v1
 			api_key %(key)s
 		}
+		provider anthropic {
+			base_url %(provider)s/v1
+			api_key %(key)s
+		}
+		provider gemini {
+			base_url %(provider)s/v1beta
+			api_key %(key)s
+		}
 		provider keyless {
 			base_url %(provider)s/v1
 		}
@@ -68,6 +76,48 @@ CADDYFILE = """
 			variant stable openai/o3-mini {
 				param reasoning_effort low
 			}
+		}
+		route claude {
+			variant stable anthropic/claude-sonnet-4-5
+		}
+		route flash {
+			variant stable gemini/gemini-2.5-flash
+		}
+		route pro {
+			variant stable gemini/gemini-3-pro-preview
+		}
+		route opus {
+			variant stable anthropic/claude-opus-5-5
+		}
+		route reviewer {
+			match model claude-3-opus
+			variant stable anthropic/claude-sonnet-4-5 {
+				weight 50
+				prompt review@production
+			}
+			variant candidate openai/gpt-4o {
+				weight 50
+				prompt review@candidate
+			}
+			sticky user
+		}
+		route unsaid {
+			variant stable openai/gpt-4o {
+				weight 0
+			}
+			variant candidate anthropic/claude-sonnet-4-5 {
+				weight 100
+			}
+			fallback stable
+		}
+		route overloaded {
+			variant stable gemini/gemini-3-pro-preview {
+				weight 0
+			}
+			variant candidate anthropic/error-529 {
+				weight 100
+			}
+			fallback stable
 		}
 		route rescued {
 			variant stable openai/gpt-4o {
@@ -167,6 +217,10 @@ def gateway(tmp_path_factory):
             assert g.api("POST", "/prompts", {"name": "sentiment", "template": template})[0] == 201
         assert g.api("PUT", "/prompts/sentiment/aliases/production", {"version": 1})[0] == 200
         assert g.api("PUT", "/prompts/sentiment/aliases/candidate", {"version": 2})[0] == 200
+        for template in ([{"role": "system", "content": "You review {{what}}."}], [{"role": "system", "content": "Review the {{what}} below."}, {"role": "user", "content": "Be kind."}]):
+            assert g.api("POST", "/prompts", {"name": "review", "template": template})[0] == 201
+        assert g.api("PUT", "/prompts/review/aliases/production", {"version": 1})[0] == 200
+        assert g.api("PUT", "/prompts/review/aliases/candidate", {"version": 2})[0] == 200
         yield g
     finally:
         g.stop()

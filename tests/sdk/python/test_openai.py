@@ -318,7 +318,7 @@ def test_sdk_retries_are_marked(gateway, client):
 
 def test_models(client):
     models = [m.id for m in client.models.list()]
-    assert models[:2] == ["assistant", "reasoner"] and "gpt-4" in models
+    assert models[0] == "assistant" and {"reasoner", "claude", "gpt-4"} <= set(models)
     assert client.models.retrieve("sentiment").owned_by == "route"
 
 
