@@ -41,12 +41,29 @@ const caddyfile = (v) => `
 			base_url ${v.provider}/v1
 			api_key ${providerKey}
 		}
+		provider anthropic {
+			base_url ${v.provider}/v1
+			api_key ${providerKey}
+		}
+		provider gemini {
+			base_url ${v.provider}/v1beta
+			api_key ${providerKey}
+		}
 		provider dead {
 			base_url http://127.0.0.1:${v.dead}/v1
 			connect_timeout 1s
 		}
 		route assistant {
 			variant stable openai/gpt-4o
+		}
+		route claude {
+			variant stable anthropic/claude-sonnet-4-5
+		}
+		route opus {
+			variant stable anthropic/claude-opus-5-5
+		}
+		route pro {
+			variant stable gemini/gemini-3-pro-preview
 		}
 		route sentiment {
 			match model gpt-4
