@@ -26,6 +26,7 @@ func begin(path, body string) *call.Call {
 const (
 	chatPath      = "/v1/chat/completions"
 	responsesPath = "/v1/responses"
+	messagesPath  = "/v1/messages"
 )
 
 func apply(t *testing.T, c *call.Call, v *Version) (string, *call.Error) {
@@ -177,6 +178,50 @@ func TestApplyRecognized(t *testing.T) {
 			`{"instructions":"You classify.","input":[{"role":"user","content":"Text: x"},{"role":"user","content":"Text: y"}]}`,
 		},
 		{
+			"messages, text in the parameter system", messagesPath, text1, text2,
+			`{"system":"Classify: x","messages":[{"role":"user","content":"hi"}]}`, `{"system":"Is “x” good?","messages":[{"role":"user","content":"hi"}]}`,
+		},
+		{
+			"messages, text in a block of it", messagesPath, text1, text2,
+			`{"system":[{"type":"text","text":"Classify: x","cache_control":{}}],"messages":[]}`, `{"system":[{"type":"text","text":"Is “x” good?","cache_control":{}}],"messages":[]}`,
+		},
+		{
+			"messages, text to chat", messagesPath, text1, chatText,
+			`{"messages":[{"role":"user","content":"Classify: x"},{"role":"assistant","content":"y"}]}`,
+			`{"system":"You classify.","messages":[{"role":"user","content":"Text: x"},{"role":"assistant","content":"y"}]}`,
+		},
+		{
+			"messages, text to chat beside a system text", messagesPath, text1, chatText,
+			`{"system":"be kind","messages":[{"role":"user","content":"Classify: x"}]}`, `{"system":"You classify.\n\nbe kind","messages":[{"role":"user","content":"Text: x"}]}`,
+		},
+		{
+			"messages, text to chat beside system blocks", messagesPath, text1, chatText,
+			`{"system":[{"type":"text","text":"be kind"},{"type":"text","text":"be brief"}],"messages":[{"role":"user","content":"Classify: x"}]}`,
+			`{"system":[{"type":"text","text":"You classify."},{"type":"text","text":"be kind"},{"type":"text","text":"be brief"}],"messages":[{"role":"user","content":"Text: x"}]}`,
+		},
+		{
+			"messages, chat to chat", messagesPath, chat1, chat2,
+			`{"system":"You classify toys.","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"image"}]}]}`,
+			`{"system":"You sort toys well.","messages":[{"role":"user","content":[{"type":"text","text":"Sort: x"},{"type":"image"}]}]}`,
+		},
+		{
+			"messages, chat with examples", messagesPath, chat1, shots,
+			`{"system":"You classify toys.","messages":[{"role":"user","content":"x"}]}`,
+			`{"system":"You classify toys.","messages":[{"role":"user","content":"good"},{"role":"assistant","content":"yes"},{"role":"user","content":"x"}]}`,
+		},
+		{
+			"messages, chat to text", messagesPath, chat1, onlyKind,
+			`{"system":"You classify toys.","messages":[{"role":"user","content":"x"}],"n":1}`, `{"messages":[{"role":"user","content":"What is x, a toys?"}],"n":1}`,
+		},
+		{
+			"messages, chat to system alone", messagesPath, chat1, chatOf(t, "system", "Sort {{kind}}: {{text}}"),
+			`{"system":"You classify toys.","messages":[{"role":"user","content":"x"}],"n":1}`, `{"messages":[{"role":"user","content":"Sort toys: x"}],"n":1}`,
+		},
+		{
+			"messages, system to chat", messagesPath, text1, chatText,
+			`{"system":"Classify: x","messages":[{"role":"user","content":"go"}]}`, `{"system":"You classify.","messages":[{"role":"user","content":"Text: x"},{"role":"user","content":"go"}]}`,
+		},
+		{
 			"completions", "/v1/completions", text1, text2,
 			`{"prompt":"Classify: x","max_tokens":1}`, `{"prompt":"Is “x” good?","max_tokens":1}`,
 		},
@@ -238,6 +283,8 @@ func TestApplyNamed(t *testing.T) {
 			"responses, list", responsesPath, text, call.Bound, `{"input":[{"role":"user","content":"hi"}]}`,
 			`{"input":[{"role":"user","content":"Classify: “x”\n"},{"role":"user","content":"hi"}]}`,
 		},
+		{"messages", messagesPath, chat, call.Bound, `{"messages":[{"role":"user","content":"hi"}]}`, `{"system":"You classify.","messages":[{"role":"user","content":"“x”\n"},{"role":"user","content":"hi"}]}`},
+		{"messages, own system text", messagesPath, chat, call.FromParameter, `{"prompt":{"id":"p"},"system":"h\u0069","messages":[]}`, `{"system":"You classify.\n\nh\u0069","messages":[{"role":"user","content":"“x”\n"}]}`},
 		{"responses, empty input", responsesPath, text, call.Bound, `{"input":""}`, `{"input":[{"role":"user","content":"Classify: “x”\n"}]}`},
 		{"completions", "/v1/completions", text, call.FromHeader, `{"model":"m"}`, `{"prompt":"Classify: “x”\n","model":"m"}`},
 		{"completions, empty", "/v1/completions", text, call.FromHeader, `{"model":"m","prompt":""}`, `{"model":"m","prompt":"Classify: “x”\n"}`},

@@ -176,9 +176,11 @@ func FuzzApply(f *testing.F) {
 		versionOf("p", 5, chatOf(f, "system", "Classify {{text}}.")),
 	}
 	m := matcherOf(versions...)
+	f.Add(`{"system":[{"type":"text","text":"You are a kind clerk."}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}`)
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, target := range targets {
-			c := begin("/v1/chat/completions", body)
+		for i := range 2 * len(targets) {
+			target, path, system := targets[i/2], []string{chatPath, messagesPath}[i%2], []string{"messages", "system"}[i%2]
+			c := begin(path, body)
 			if c == nil {
 				return
 			}
@@ -196,7 +198,7 @@ func FuzzApply(f *testing.F) {
 				t.Fatalf("%v: %s", err, out)
 			}
 			for i := range c.Object.Members {
-				if k := &c.Object.Members[i]; k.Key != "messages" && string(after.Get(k.Key).Of(out)) != string(k.Of(c.Body)) {
+				if k := &c.Object.Members[i]; k.Key != "messages" && k.Key != system && string(after.Get(k.Key).Of(out)) != string(k.Of(c.Body)) {
 					t.Fatalf("member %s was changed: %s", k.Key, out)
 				}
 			}

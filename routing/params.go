@@ -105,6 +105,14 @@ func configName(front call.Front, name string) string {
 			return name
 		}
 		return "stop"
+	case "max_completion_tokens":
+		if front.IsMessages() {
+			return "max_tokens"
+		}
+	case "frequency_penalty", "presence_penalty", "seed", "n":
+		if front.IsMessages() { // which does not know them
+			return ""
+		}
 	case "max_tokens":
 		if front == call.Responses {
 			return "max_output_tokens"

@@ -67,6 +67,9 @@ func TestResponseFormats(t *testing.T) {
 		{"/v1/responses", schema, `{"text":{"format":{"type":"json_schema","name":"a_b","strict":true,"schema":{"type":"object"}}}}`},
 		{"/v1/responses", chat, `{"text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object"}}}}`},
 		{"/v1/completions", schema, `{}`},
+		{"/v1/messages", schema, `{"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}`},
+		{"/v1/messages", chat, `{"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}}`},
+		{"/v1/messages", `{"type":"json_object"}`, `{}`},
 	} {
 		b := newBody(t, tt.path, `{}`)
 		b.parameters(&prompts.Version{Name: "a.b", ResponseFormat: json.RawMessage(tt.format)}, nil)
@@ -144,6 +147,33 @@ func TestUsageIsAskedFor(t *testing.T) {
 			b := newBody(t, "/v1/chat/completions", tt.body)
 			if hide := b.askUsage(); hide != tt.hide {
 				t.Errorf("hide %v, want %v", hide, tt.hide)
+			}
+			same(t, b.edit.AppendTo(nil), tt.want)
+		})
+	}
+}
+
+func TestAdaptClaude(t *testing.T) {
+	tests := map[string]struct {
+		model, body, want string
+		adjustments       []string
+	}{
+		"samples no more": {
+			"claude-opus-5-5", `{"temperature":0.2,"top_k":5,"top_p":null,"max_tokens":5}`, `{"top_p":null,"max_tokens":5}`,
+			[]string{"temperature left out", "top_k left out"},
+		},
+		"one sampler": {"claude-sonnet-4-5-20250929", `{"temperature":0.2,"top_p":0.5,"max_tokens":5}`, `{"temperature":0.2,"max_tokens":5}`, []string{"top_p left out"}},
+		"both":        {"claude-3-5-sonnet-20241022", `{"temperature":0.2,"top_p":0.5,"max_tokens":5}`, `{"temperature":0.2,"top_p":0.5,"max_tokens":5}`, nil},
+		"budget":      {"claude-opus-4-7", `{"thinking":{"type":"enabled","budget_tokens":2000},"max_tokens":5}`, `{"thinking":{"type":"adaptive"},"max_tokens":5}`, []string{"thinking with a budget sent as adaptive"}},
+		"adaptive":    {"claude-haiku-4-5", `{"thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"max_tokens":5}`, `{"max_tokens":5}`, []string{"thinking left out", "output_config left out"}},
+		"max_tokens":  {"claude-3-haiku-20240307", `{"max_tokens":128000}`, `{"max_tokens":4096}`, []string{"max_tokens 128000 sent as 4096"}},
+		"unknown":     {"llama", `{"max_tokens":128000,"thinking":{"type":"adaptive"}}`, `{"max_tokens":128000,"thinking":{"type":"adaptive"}}`, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBody(t, "/v1/messages", tt.body)
+			if got := b.adapt(familyOf("anthropic", tt.model), tt.model); !reflect.DeepEqual(got, tt.adjustments) {
+				t.Errorf("adjustments %q, want %q", got, tt.adjustments)
 			}
 			same(t, b.edit.AppendTo(nil), tt.want)
 		})

@@ -204,17 +204,18 @@ func FuzzAssemble(f *testing.F) {
 	f.Add(byte(1), []byte(events("\n", `{"choices":[{"delta":{"content":"a"}}]}`, `{"choices":[{"delta":{"content":"b" }}]}`)))
 	f.Add(byte(1), []byte("data: {\"error\":[}\ndata: ]}\n\n"))
 	f.Add(byte(1), []byte("data: {\"choices\":{},\"usage\":{\"prompt_tokens\":-1}}\n\n"))
+	f.Add(byte(8), []byte(events("\n", `{"type":"message_start","message":{"id":"m","content":[],"usage":{"input_tokens":1}}}`, `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":{}}}`, `{"type":"content_block_delta","index":0,"delta":{"partial_json":"{\"a"}}`, `{"type":"message_delta","delta":{"stop_reason":"x"},"usage":{"output_tokens":2}}`, `{"type":"message_stop"}`)))
 	again := new(Assembler)
 	f.Fuzz(func(t *testing.T, front byte, stream []byte) {
 		before := string(stream)
-		out, a := again.Assemble(nil, call.Front(front%8), stream)
+		out, a := again.Assemble(nil, call.Front(front%11), stream)
 		if string(stream) != before {
 			t.Fatal("the stream was changed")
 		}
 		if len(out) > 0 && !json.Valid(out) {
 			t.Fatalf("not JSON: %q of %q", out, stream)
 		}
-		fresh, b := (&Assembler{slow: true}).Assemble(nil, call.Front(front%8), stream)
+		fresh, b := (&Assembler{slow: true}).Assemble(nil, call.Front(front%11), stream)
 		if string(fresh) != string(out) || !reflect.DeepEqual(a, b) {
 			t.Fatalf("a used assembler says %q, a fresh and slow one %q", out, fresh)
 		}

@@ -24,6 +24,10 @@ func TestThereAndBack(t *testing.T) {
 		"spaces":         {call.ChatCompletions, "\n {\"choices\" : [\n{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":\"stop\"} ] } \n", ""},
 		"response":       {call.Responses, `{"id":"r","object":"response","status":"completed","model":"m","output":[{"id":"msg","type":"message","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]},{"id":"fc","type":"function_call","name":"f","call_id":"k","arguments":"{}"}],"usage":{"input_tokens":1,"output_tokens":2}}`, ""},
 		"response, more": {call.Responses, `{"id":"r","status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[{"type":"message","content":[{"type":"refusal","refusal":"no"}]}]}`, ""},
+		"message": {
+			call.Messages, `{"id":"msg","type":"message","role":"assistant","model":"m","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"redacted_thinking","data":"d"},{"type":"text","text":"hi \"you\"","citations":null},{"type":"tool_use","id":"t","name":"f","input":{"a":[1,"x"]}},{"type":"tool_use","id":"u","name":"g","input":{}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":2}}`, "",
+		},
+		"message, empty": {call.Messages, `{"id":"msg","content":[],"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal"},"usage":{"input_tokens":1}}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := Whole(tt.front, []byte(tt.doc)); err != nil {
@@ -56,6 +60,9 @@ func TestWhole(t *testing.T) {
 		"of another kind": {call.Responses, `{"choices":[]}`},
 		"a list":          {call.ChatCompletions, `[{"choices":[]}]`},
 		"not embeddings":  {call.Embeddings, `{"data":null}`},
+		"not a message":   {call.Messages, `{"type":"error","error":{}}`},
+		"not a count":     {call.CountTokens, `{"content":[]}`},
+		"not Gemini's":    {call.GenerateContent, `{"error":{"code":400}}`},
 	} {
 		if Whole(tt.front, []byte(tt.doc)) == nil {
 			t.Errorf("%s is taken for an answer", name)
@@ -65,9 +72,10 @@ func TestWhole(t *testing.T) {
 
 func FuzzAppendStream(f *testing.F) {
 	f.Add([]byte(`{"choices":[{"index":0,"message":{"content":"a","tool_calls":[{"id":"x"}]}}],"usage":{}}`))
+	f.Add([]byte(`{"content":[{"type":"text","text":"a"},{"type":"tool_use","input":{}},{"type":"thinking","signature":"s","thinking":"t"},1],"usage":{}}`))
 	f.Add([]byte(`{"output":[{"id":1,"content":[{"text":"a"},{}],"arguments":"x"}],"choices":[1,{"message":[]}]}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		for _, front := range []call.Front{call.ChatCompletions, call.Completions, call.Responses} {
+		for _, front := range []call.Front{call.ChatCompletions, call.Completions, call.Responses, call.Messages} {
 			if Whole(front, doc) != nil {
 				continue
 			}

@@ -31,7 +31,7 @@ func TestFronts(t *testing.T) {
 		"POST /v1/chat/completions": call.ChatCompletions, "POST /v1/completions": call.Completions, "POST /v1/embeddings": call.Embeddings,
 		"POST /v1/responses": call.Responses, "GET /v1/models": call.Models, "GET /v1/models/gpt-4": call.Models, "POST /v1/feedback": call.Feedback,
 		"GET /v1/realtime": call.Realtime, "GET /v1/responses/resp_1": call.Other, "POST /v1/files": call.Other, "GET /v1/chat/completions": call.Other,
-		"DELETE /v1/models/x": call.Other,
+		"DELETE /v1/models/x": call.Other, "POST /v1/messages": call.Messages, "POST /v1/messages/count_tokens": call.CountTokens, "POST /v1/messages/batches": call.Other,
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		c, _, err := begin(t, method, path, `{}`)
@@ -202,7 +202,15 @@ func TestMessages(t *testing.T) {
 		"responses, text":  {"/v1/responses", `{"instructions":"i","input":"x"}`, []call.Role{call.System, call.User}, []string{"i", "x"}, false},
 		"responses, items": {"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"x"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"1"}]}`, []call.Role{call.User, call.Assistant, call.Tool}, []string{"x", "-", "-"}, true},
 		"completions":      {"/v1/completions", `{"prompt":"p"}`, []call.Role{call.User}, []string{"p"}, false},
-		"odd elements":     {"/v1/chat/completions", `{"messages":[{"role":"narrator","content":{}},{"content":[1,"x"]},{}]}`, []call.Role{0, 0, 0}, []string{"-", "-", "-"}, false},
+		"messages": {
+			"/v1/messages", `{"system":[{"type":"text","text":"s","cache_control":{}}],"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image"}]},{"role":"assistant","content":"b"},{"role":"user","content":[{"type":"tool_result","content":"r"},{"type":"text","text":"c"}]}]}`,
+			[]call.Role{call.System, call.User, call.Assistant, call.Tool},
+			[]string{"s", "a", "b", "c"},
+			true,
+		},
+		"messages, plain":            {"/v1/messages/count_tokens", `{"messages":[{"role":"user","content":"a"}],"system":"s"}`, []call.Role{call.System, call.User}, []string{"s", "a"}, false},
+		"messages, two system texts": {"/v1/messages", `{"messages":[],"system":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}`, []call.Role{call.System}, []string{"-"}, false},
+		"odd elements":               {"/v1/chat/completions", `{"messages":[{"role":"narrator","content":{}},{"content":[1,"x"]},{}]}`, []call.Role{0, 0, 0}, []string{"-", "-", "-"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -322,6 +330,25 @@ func TestLargeUploads(t *testing.T) {
 		c, _, _, err := call.Begin(r, nil)
 		if err != nil || string(c.Body) != body {
 			t.Errorf("length %d: %v", length, err)
+		}
+	}
+}
+
+// Errors are in the dialect that the client spoke.
+func TestErrorsInTheDialectOfTheCall(t *testing.T) {
+	e := &call.Error{Status: 529, Code: "overloaded_error", Message: `too "much"`}
+	if got, want := string(e.Body(call.Messages, "id")), `{"type":"error","error":{"type":"overloaded_error","message":"too \"much\""},"request_id":"id"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(e.Body(call.Responses, "id")), `{"error":{"message":"too \"much\"","type":"server_error","param":null,"code":"overloaded_error"},"request_id":"id"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for status, kind := range map[int]string{400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large", 422: "invalid_request_error", 429: "rate_limit_error", 500: "api_error", 502: "api_error", 504: "timeout_error"} {
+		w := httptest.NewRecorder()
+		c := &call.Call{ID: "x", Front: call.CountTokens}
+		c.Fail(w, &call.Error{Status: status, Message: "m"})
+		if !strings.Contains(w.Body.String(), `"type":"`+kind+`"`) {
+			t.Errorf("%d: %s", status, w.Body)
 		}
 	}
 }
