@@ -24,15 +24,11 @@ build: ## Build ./caddy with Frontier in it
 demo: build ## Play the reference migration on the embedded simulator
 	./caddy llm demo $(DEMO_FLAGS)
 
-<<<<<<< HEAD
-test: test-go test-sdk ## Run all tests but one with a real model; sets up what they need
-	@echo "*** NOT RUN: make test-local-model, which installs a language model of 98 MB ***" >&2
-=======
 demo-regression: build ## Play a rollout whose new model turns bad, and is taken back
 	./caddy llm demo regression $(DEMO_FLAGS)
 
-test: test-go test-sdk ## Run all tests; sets up what they need
->>>>>>> 6163f5f (demo: a rollout to 100 %, and one that is taken back)
+test: test-go test-sdk ## Run all tests but one with a real model; sets up what they need
+	@echo "*** NOT RUN: make test-local-model, which installs a language model of 98 MB ***" >&2
 
 test-go: ## Run the Go tests
 	go test $(GOFLAGS_) ./...

@@ -39,7 +39,7 @@ func (p *play) regressionParts() []part {
 
 // regression is what its parts hand on.
 type regression struct {
-	watch  *watch
+	watch  *onlooker
 	turned time.Time // when the candidate turned bad
 	abort  rollout.Entry
 	at     string // the step's percentage

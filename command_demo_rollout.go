@@ -116,8 +116,8 @@ func (p *play) readRollout() (*rolloutView, error) {
 	return v, p.ask(http.MethodGet, "/llm/routes/sentiment", nil, nil, v)
 }
 
-// watch follows a rollout while there is traffic.
-type watch struct {
+// onlooker follows a rollout while there is traffic.
+type onlooker struct {
 	*play
 	traffic *demo.Traffic
 	began   time.Time
@@ -143,13 +143,13 @@ const (
 	watchLimit = 2 * time.Minute
 )
 
-func (p *play) watch(traffic *demo.Traffic) *watch {
-	return &watch{play: p, traffic: traffic, began: time.Now()}
+func (p *play) watch(traffic *demo.Traffic) *onlooker {
+	return &onlooker{play: p, traffic: traffic, began: time.Now()}
 }
 
 // until follows the rollout until it is so. It prints the decisions as they
 // are made and, on a terminal, where the rollout is. An unanswered call ends it.
-func (w *watch) until(so func(*rolloutView) bool) (*rolloutView, error) {
+func (w *onlooker) until(so func(*rolloutView) bool) (*rolloutView, error) {
 	defer w.clearLive()
 	decided := time.Now()
 	for {
@@ -181,14 +181,14 @@ func (w *watch) until(so func(*rolloutView) bool) (*rolloutView, error) {
 }
 
 // let goes on for a while.
-func (w *watch) let(d time.Duration) error {
+func (w *onlooker) let(d time.Duration) error {
 	end := time.Now().Add(d)
 	_, err := w.until(func(*rolloutView) bool { return time.Now().After(end) })
 	return err
 }
 
 // unanswered is the error of a call that got no answer, if there was one.
-func (w *watch) unanswered() error {
+func (w *onlooker) unanswered() error {
 	t := w.traffic.Tally()
 	if t.Failed == 0 || w.ctx.Err() != nil {
 		return nil
@@ -197,7 +197,7 @@ func (w *watch) unanswered() error {
 }
 
 // tell prints the decisions that are new, and reports whether there were any.
-func (w *watch) tell(v *rolloutView) bool {
+func (w *onlooker) tell(v *rolloutView) bool {
 	log := v.Status.Log
 	first := len(log)
 	for first > 0 && log[first-1].At.After(w.play.began.Truncate(time.Millisecond)) && (!log[first-1].At.Equal(w.told.At) || log[first-1].Text != w.told.Text) {
@@ -223,12 +223,12 @@ func (w *watch) tell(v *rolloutView) bool {
 }
 
 // at is the time of something since the traffic began, as a line begins with it.
-func (w *watch) at(t time.Time) string {
+func (w *onlooker) at(t time.Time) string {
 	return fmt.Sprintf("%5.1f s  ", max(t.Sub(w.began).Seconds(), 0))
 }
 
 // keep remembers what there is to see of the step, and prints once what it waits for.
-func (w *watch) keep(v *rolloutView) {
+func (w *onlooker) keep(v *rolloutView) {
 	s := &v.Status
 	now, served := time.Now(), w.traffic.Tally().Served["candidate"]
 	last := len(w.steps) - 1
@@ -260,7 +260,7 @@ func (w *watch) keep(v *rolloutView) {
 }
 
 // live shows, on a terminal only, the steps, the weights and what is missing, in a line that the next one replaces.
-func (w *watch) live(v *rolloutView) {
+func (w *onlooker) live(v *rolloutView) {
 	if !w.terminal {
 		return
 	}
@@ -281,14 +281,14 @@ func (w *watch) live(v *rolloutView) {
 	fmt.Fprintf(w.out, "\r%-*s", width, line)
 }
 
-func (w *watch) clearLive() {
+func (w *onlooker) clearLive() {
 	if w.terminal {
 		fmt.Fprintf(w.out, "\r%*s\r", w.liveWidth(), "")
 	}
 }
 
 // liveWidth leaves the last column free, where some terminals would begin another line.
-func (w *watch) liveWidth() int {
+func (w *onlooker) liveWidth() int {
 	if w.width <= 0 {
 		return 79
 	}
@@ -296,7 +296,7 @@ func (w *watch) liveWidth() int {
 }
 
 // stepTable is what each step took.
-func (w *watch) stepTable() table {
+func (w *onlooker) stepTable() table {
 	t := table{columns: []column{{name: "step", right: true}, {name: "took", right: true}, {name: "users measured", right: true}, {name: "answers", right: true}}}
 	for _, name := range []string{"errors", "latency", "cost"} {
 		t.columns = append(t.columns, column{name: name})
