@@ -205,6 +205,7 @@ func FuzzAssemble(f *testing.F) {
 	f.Add(byte(1), []byte("data: {\"error\":[}\ndata: ]}\n\n"))
 	f.Add(byte(1), []byte("data: {\"choices\":{},\"usage\":{\"prompt_tokens\":-1}}\n\n"))
 	f.Add(byte(8), []byte(events("\n", `{"type":"message_start","message":{"id":"m","content":[],"usage":{"input_tokens":1}}}`, `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","input":{}}}`, `{"type":"content_block_delta","index":0,"delta":{"partial_json":"{\"a"}}`, `{"type":"message_delta","delta":{"stop_reason":"x"},"usage":{"output_tokens":2}}`, `{"type":"message_stop"}`)))
+	f.Add(byte(8), []byte("data:{\"type\":\"error\"}"))
 	again := new(Assembler)
 	f.Fuzz(func(t *testing.T, front byte, stream []byte) {
 		before := string(stream)

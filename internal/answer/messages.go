@@ -91,7 +91,10 @@ func (m *message) event(doc []byte, v jsonscan.Value, a *Answer) {
 	case `"error"`:
 		a.Failed = true
 		a.Class = errorClass(doc, failed)
-		m.error = failed.Of(doc)
+		m.error = null
+		if failed.Exists() {
+			m.error = failed.Of(doc)
+		}
 	}
 }
 
