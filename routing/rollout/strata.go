@@ -54,6 +54,16 @@ func (s *strata) of(share float64) *stratum {
 	return &(*s)[maxStrata-1]
 }
 
+// under is what was counted of the candidate under a share.
+func (s strata) under(share float64) (failures, requests float64) {
+	for i := range s {
+		if s[i].share == share {
+			return float64(s[i].failures[candidate]), float64(s[i].requests[candidate])
+		}
+	}
+	return 0, 0
+}
+
 // total is all that was counted of a variant.
 func (s strata) total(variant int) (failures, requests float64) {
 	for i := range s {
