@@ -102,7 +102,7 @@ func (d *data) flush(limit time.Duration) {
 	if err := d.traces.Sync(ctx); err != nil {
 		d.log.Error("the last traces may not be stored", zap.Error(err))
 	}
-	d.routing.Save()
+	d.routing.Flush()
 }
 
 // Destruct closes whatever is open.

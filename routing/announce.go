@@ -28,6 +28,7 @@ type announcement struct {
 	Step    int                `json:"step"`
 	Steps   int                `json:"steps"`
 	Weights map[string]float64 `json:"weights"`
+	Actor   string             `json:"actor"` // "": nobody's decision, or not told
 	Traces  []string           `json:"traces"`
 
 	emit    func(name string, data map[string]any)
@@ -43,7 +44,7 @@ const (
 func (c *controller) announce(e *rollout.Effect) {
 	a := announcement{
 		Event: e.Name, Route: c.route, Text: e.Text, At: c.status.Since, Phase: c.status.Phase,
-		Step: c.status.Step, Steps: c.status.Steps, Weights: maps.Clone(c.status.Weights), Traces: append([]string{}, e.Traces...),
+		Step: c.status.Step, Steps: c.status.Steps, Weights: maps.Clone(c.status.Weights), Actor: c.status.Actor, Traces: append([]string{}, e.Traces...),
 	}
 	if len(c.routes) > 0 {
 		a.emit = c.routes[0].table.Emit
@@ -89,7 +90,7 @@ func (c *controller) deliver() {
 // data is the event's for handlers of Caddy's events app.
 func (a *announcement) data() map[string]any {
 	return map[string]any{
-		"route": a.Route, "text": a.Text, "phase": string(a.Phase), "step": a.Step, "steps": a.Steps, "weights": a.Weights, "traces": a.Traces,
+		"route": a.Route, "text": a.Text, "phase": string(a.Phase), "step": a.Step, "steps": a.Steps, "weights": a.Weights, "actor": a.Actor, "traces": a.Traces,
 	}
 }
 

@@ -37,6 +37,8 @@ type routeStatus struct {
 	Units      map[string]int        `json:"units"` // with an outcome, in this step
 	Persisted  bool                  `json:"persisted"`
 	Log        []rollout.Entry       `json:"log"`
+	Manual     bool                  `json:"manual"`  // the weights are an operator's
+	Prompts    map[string]string     `json:"prompts"` // of a rollout: the versions that its variants answer with, such as "sentiment/2"
 	Declared   map[string]float64    `json:"declared"`
 	Unitless   int64                 `json:"unitless"` // calls that lacked what the route is sticky by
 	// Of a rollout, the requests in this step in which no prompt was recognised, and in which one was or none was looked for.
@@ -51,7 +53,7 @@ func (r *RouteState) answer() routeAnswer {
 		Name: r.Name, Spec: r.Config, Weights: r.Config.named(r.split.Load().weights),
 		Status: routeStatus{
 			Phase: rollout.PhaseNone, Declared: r.Config.named(r.declared), Persisted: true, Unitless: r.unitless.Load(),
-			Guards: []rollout.GuardStatus{}, Units: map[string]int{}, Log: []rollout.Entry{},
+			Guards: []rollout.GuardStatus{}, Units: map[string]int{}, Log: []rollout.Entry{}, Prompts: map[string]string{},
 		},
 	}
 	if r.rollout != nil {
@@ -72,6 +74,8 @@ func (a *routeStatus) of(c *controller) {
 	a.Guards = append(a.Guards, s.Guards...)
 	a.Log = append(a.Log, s.Log...)
 	maps.Copy(a.Units, s.Units)
+	maps.Copy(a.Prompts, s.Served)
+	a.Manual = s.Manual
 	a.Recognized, a.Unrecognized = c.recognized.Load(), c.unrecognized.Load()
 }
 

@@ -40,7 +40,8 @@ type controller struct {
 	moves    int    // how often the status was replaced
 	revision uint64 // of the stored status
 	unstored bool   // the status is not the stored one
-	problem  string // why it could not be stored
+	problem  string // why it, or the next one, could not be stored
+	wanted   string // what the next one says, which waits for that
 	taken    []measurement
 	measured bool  // since the measurements were written
 	held     int64 // how long the step was held then
@@ -170,12 +171,17 @@ func (c *controller) begin() {
 	switch {
 	case c.plan == nil:
 		c.evidence = c.restore(plan)
+		c.status.Clock.TickedAt = time.Now() // while it was down, it held nothing
 	case c.plan.Hash() != plan.Hash():
 		c.evidence = plan.NewEvidence()
 	}
 	c.plan = plan
 	c.step(rollout.Event{Kind: rollout.Load})
 	c.look()
+	if s := &c.status; s.Manual || s.Phase == rollout.PhaseCompleted || s.Phase == rollout.PhaseAborted {
+		c.log.Warn("the weights in force are those that the rollout has come to; to make them the declared ones: caddy llm routes show "+c.route+" --caddyfile",
+			zap.String("phase", string(s.Phase)), zap.Any("weights", s.Weights), zap.String("reason", s.Reason))
+	}
 }
 
 // retire ends the rollout when no configuration declares it any more.
@@ -254,9 +260,12 @@ func (c *controller) do(ev rollout.Event, seen int) error {
 	defer c.unlock()
 	if err != nil {
 		c.failed(err)
+		if ev.Kind == rollout.Tick {
+			c.wanted = next.Reason
+		}
 		return err
 	}
-	c.revision, c.problem = revision, ""
+	c.revision, c.problem, c.wanted = revision, "", ""
 	if c.moves != moves { // a request ended meanwhile that decided otherwise, or a prompt was moved
 		c.unstored = true
 		return refusedError{fmt.Errorf("meanwhile this was decided: %s", c.status.Reason)}
@@ -303,6 +312,10 @@ func (c *controller) accept(next rollout.Status, effects []rollout.Effect) {
 			}
 		case rollout.Persist:
 			c.unstored = true
+			select {
+			case c.wake <- struct{}{}:
+			default:
+			}
 		case rollout.Emit:
 			c.announce(&e)
 		}
@@ -371,7 +384,10 @@ func (c *controller) state() rollout.Status {
 	defer c.unlock()
 	s := c.status
 	s.Persisted = !c.unstored
-	if c.problem != "" {
+	switch {
+	case c.wanted != "":
+		s.Reason = "not in force, because it could not be stored: " + c.wanted + "; " + c.problem
+	case c.problem != "":
 		s.Reason += "; this could not be stored yet: " + c.problem
 	}
 	return s

@@ -42,7 +42,7 @@ func (c *controller) persistMoving() {
 		c.failed(err)
 		return
 	}
-	c.revision, c.problem = revision, ""
+	c.revision, c.problem, c.wanted = revision, "", ""
 	c.unstored = c.moves != moves
 }
 

@@ -63,10 +63,6 @@ func (c *controller) take() {
 		}
 		if c.evidence.Observe(&m.Outcome) {
 			c.step(rollout.Event{Kind: rollout.Decided})
-			select {
-			case c.wake <- struct{}{}: // to be stored
-			default:
-			}
 		}
 	}
 }

@@ -113,6 +113,18 @@ func (s *State) Save() {
 	}
 }
 
+// Flush writes what is in memory alone: the conversation table, what rollouts
+// have measured, and decisions that could not be stored yet.
+func (s *State) Flush() {
+	s.Save()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.rollouts {
+		c.persist()
+		c.measurements()
+	}
+}
+
 // Close saves the conversation table and what rollouts have measured, and stops.
 func (s *State) Close() {
 	close(s.stop)
@@ -206,7 +218,7 @@ func (s *State) setWeights(r *RouteState, o Override, revision uint64) error {
 	s.overrides[r.Name] = o
 	for t := range s.tables {
 		if r := t.byName[r.Name]; r != nil {
-			r.apply(o, true, s.log)
+			r.apply(o, true, zap.NewNop()) // who sets them knows
 		}
 	}
 	return nil

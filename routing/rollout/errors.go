@@ -97,11 +97,11 @@ func (g *failureGuard) judge(e *Evidence, _ float64) GuardStatus {
 	switch f.verdict {
 	case worse:
 		s.Outcome = Fail
-		s.words += ", evidence 1/" + odd(f.conditional.evidence())
+		s.words += ", evidence " + odd(f.conditional.evidence())
 		return s
 	case broken:
 		s.Outcome = Fail
-		s.words = fmt.Sprintf("%s %s now, where at most %s is normal, evidence 1/%s", g.noun(), percent(f.alone.rate()), percent(f.normal()), odd(f.alone.evidence()))
+		s.words = fmt.Sprintf("%s %s now, where at most %s is normal, evidence %s", g.noun(), percent(f.alone.rate()), percent(f.normal()), odd(f.alone.evidence()))
 		return s
 	case outage:
 		s.Outcome = Error
@@ -124,7 +124,12 @@ func (g *failureGuard) noun() string {
 	return "failures"
 }
 
-func odd(evidence float64) string { return fmt.Sprintf("%.3g", math.Floor(evidence)) }
+func odd(evidence float64) string {
+	if evidence >= 1e6 {
+		return "below 1/1000000"
+	}
+	return fmt.Sprintf("1/%.0f", evidence)
+}
 
 // upper is the always-valid upper bound of candidate − stable: the
 // candidate's upper bound less stable's lower one, each with half of the level.

@@ -74,7 +74,9 @@ func (m *move) complete(reason string) {
 	m.Step = m.Steps
 	m.Weights = m.plan.weights(100)
 	m.Manual, m.Spoilt = false, false
+	guards, units := m.Guards, m.Units
 	m.begin()
+	m.Guards, m.Units = guards, units // what decided it stays to be read
 	m.to(PhaseCompleted, reason+": completed, all traffic is on "+m.To, nil)
 	m.tell(EventCompleted, nil)
 }
@@ -192,8 +194,13 @@ func (m *move) prompts(problem string, served map[string]string) {
 			m.remember()
 			m.pause("the prompts do not resolve any more: "+problem, false)
 		}
-		if problem != "" && m.Phase == PhasePending {
+		switch {
+		case m.Phase == PhasePending && problem != "":
 			m.Reason = problem
+		case m.Phase == PhasePending:
+			m.Reason = "the prompts are there: it begins"
+		case m.Phase == PhasePaused && problem == "":
+			m.Reason = "the prompts resolve again; resume to go on"
 		}
 	}
 	if problem != "" || maps.Equal(served, m.Served) {

@@ -30,7 +30,7 @@ type Spec struct {
 	// What the new variant must not be worse in. Default: none; then only the steps' durations and numbers of requests count.
 	Guards []GuardSpec `json:"guard,omitempty"`
 	// A URL to which each event is posted as JSON: `event`, `route`, `text` (what happened, in words), `at`, `phase`, `step`,
-	// `steps`, `weights` and `traces` (ids of the traces behind it). A placeholder such as `{env.HOOK}` is resolved at run time.
+	// `steps`, `weights`, `actor` and `traces` (ids of the traces behind it). A placeholder such as `{env.HOOK}` is resolved at run time.
 	// Three attempts of at most 10 s each. Default: none.
 	Webhook string `json:"webhook,omitempty"`
 }
