@@ -37,7 +37,7 @@ type controller struct {
 	plan     *rollout.Plan // of the oldest of the routes: a configuration that is refused after all changes nothing
 	status   rollout.Status
 	evidence *rollout.Evidence
-	moves    int    // how often the status was replaced
+	moves    int    // how often something was decided
 	revision uint64 // of the stored status
 	unstored bool   // the status is not the stored one
 	problem  string // why it, or the next one, could not be stored
@@ -49,8 +49,10 @@ type controller struct {
 	recognized, unrecognized atomic.Int64 // requests in this step
 
 	outbox  chan announcement
-	wake    chan struct{}
+	due     atomic.Bool   // time wants a move that must be stored first
+	wake    chan struct{} // for keep
 	stop    chan struct{}
+	ended   chan struct{} // closed when time does not pass any more
 	running sync.WaitGroup
 }
 
@@ -79,13 +81,14 @@ type refusedError struct{ error }
 func newController(route, file string, store records, log *zap.Logger) *controller {
 	return &controller{
 		route: route, file: file, store: store, log: log.With(zap.String("route", route)),
-		moving: make(chan struct{}, 1), outbox: make(chan announcement, 64), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		moving: make(chan struct{}, 1), outbox: make(chan announcement, 64), wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
 // start begins the loops; close ends them, and waits for them.
 func (c *controller) start() {
 	c.running.Go(c.run)
+	c.running.Go(c.keep)
 	c.running.Go(c.deliver)
 }
 
@@ -94,19 +97,34 @@ func (c *controller) close() {
 	c.running.Wait()
 }
 
+// run has time pass. It never waits for the store.
 func (c *controller) run() {
+	defer close(c.ended)
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	written := time.Now()
 	for {
 		select {
 		case <-c.stop:
+			return
+		case <-tick.C:
+			c.tick()
+		}
+	}
+}
+
+// keep stores what is to be stored, and makes the moves that must be stored first.
+func (c *controller) keep() {
+	written := time.Now()
+	for {
+		select {
+		case <-c.ended:
 			c.persist()
 			c.measurements()
 			return
 		case <-c.wake:
-		case <-tick.C:
-			c.tick()
+		}
+		if c.due.Swap(false) {
+			_ = c.do(c.passing(), anyRevision) // logged where it happens
 		}
 		c.persist()
 		if time.Since(written) >= measureEvery {
@@ -124,7 +142,21 @@ func (c *controller) tick() {
 	}
 	c.unlock()
 	if !idle {
-		_ = c.do(rollout.Event{Kind: rollout.Tick, Blocked: c.blocked()}, anyRevision) // logged where it happens
+		first, _ := c.try(c.passing(), anyRevision)
+		c.due.Store(first)
+	}
+	c.wakeUp()
+}
+
+func (c *controller) passing() rollout.Event {
+	return rollout.Event{Kind: rollout.Tick, Blocked: c.blocked()}
+}
+
+// wakeUp has keep look for what is to be stored.
+func (c *controller) wakeUp() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -186,18 +218,12 @@ func (c *controller) begin() {
 
 // retire ends the rollout when no configuration declares it any more.
 func (c *controller) retire() {
-	c.moving <- struct{}{}
-	defer func() { <-c.moving }()
 	c.lock()
-	gone := len(c.routes) == 0 && c.status.SpecHash != ""
-	if gone {
+	defer c.unlock()
+	if len(c.routes) == 0 && c.status.SpecHash != "" {
 		c.plan, c.evidence = nil, nil
-		c.accept(rollout.Retire(c.status, time.Now()), nil)
-		c.unstored = true
-	}
-	c.unlock()
-	if gone {
-		c.persistMoving()
+		c.accept(rollout.Retire(c.status, time.Now()), []rollout.Effect{{Kind: rollout.Persist}})
+		c.wakeUp()
 	}
 }
 
@@ -229,33 +255,25 @@ func (c *controller) step(ev rollout.Event) {
 // error of a move toward the candidate that could not be stored says that
 // nothing has changed. seen is the revision that the status must have.
 func (c *controller) do(ev rollout.Event, seen int) error {
+	first, err := c.try(ev, seen)
+	if err != nil {
+		return err
+	}
+	if !first {
+		c.persist() // it is in force even if that fails
+		return nil
+	}
 	c.moving <- struct{}{}
 	defer func() { <-c.moving }()
 	c.lock()
-	if len(c.routes) == 0 {
+	next, effects, err := c.next(ev, seen)
+	if err != nil {
 		c.unlock()
-		return errNoRollout
-	}
-	if seen != anyRevision && seen != c.status.Revision {
-		c.unlock()
-		return errStale
-	}
-	if err := rollout.Check(&c.status, c.plan, ev); err != nil {
-		c.unlock()
-		return refusedError{err}
-	}
-	next, effects := rollout.Step(c.status, c.plan, c.evidence, ev, time.Now())
-	if !storedFirst(ev, effects) {
-		c.accept(next, effects)
-		c.unlock()
-		if ev.Kind != rollout.Tick {
-			c.persistMoving() // it is in force even if that fails
-		}
-		return nil
+		return err
 	}
 	moves, revision := c.moves, c.revision
 	c.unlock()
-	revision, err := c.commit(&next, revision)
+	revision, err = c.commit(&next, revision)
 	c.lock()
 	defer c.unlock()
 	if err != nil {
@@ -266,13 +284,43 @@ func (c *controller) do(ev rollout.Event, seen int) error {
 		return err
 	}
 	c.revision, c.problem, c.wanted = revision, "", ""
-	if c.moves != moves { // a request ended meanwhile that decided otherwise, or a prompt was moved
+	if c.moves != moves { // a request ended meanwhile that decided otherwise, an operator did, or a prompt was moved
 		c.unstored = true
 		return refusedError{fmt.Errorf("meanwhile this was decided: %s", c.status.Reason)}
 	}
 	c.accept(next, effects)
 	c.unstored = false
 	return nil
+}
+
+// try takes an event, at once, unless it has to be stored first.
+func (c *controller) try(ev rollout.Event, seen int) (first bool, err error) {
+	c.lock()
+	defer c.unlock()
+	next, effects, err := c.next(ev, seen)
+	if err != nil {
+		return false, err
+	}
+	if storedFirst(ev, effects) {
+		return true, nil
+	}
+	c.accept(next, effects)
+	return false, nil
+}
+
+// next is what an event makes of the status. Holds mu.
+func (c *controller) next(ev rollout.Event, seen int) (next rollout.Status, effects []rollout.Effect, err error) {
+	if len(c.routes) == 0 {
+		return next, nil, errNoRollout
+	}
+	if seen != anyRevision && seen != c.status.Revision {
+		return next, nil, errStale
+	}
+	if err := rollout.Check(&c.status, c.plan, ev); err != nil {
+		return next, nil, refusedError{err}
+	}
+	next, effects = rollout.Step(c.status, c.plan, c.evidence, ev, time.Now())
+	return next, effects, nil
 }
 
 // storedFirst reports whether a move must be stored before it is in force:
@@ -295,7 +343,9 @@ func (c *controller) accept(next rollout.Status, effects []rollout.Effect) {
 	decided := min(next.Revision-c.status.Revision, len(next.Log))
 	moved := next.Mark() != c.status.Mark()
 	c.status = next
-	c.moves++
+	if len(effects) > 0 {
+		c.moves++
+	}
 	if moved {
 		c.recognized.Store(0)
 		c.unrecognized.Store(0)
@@ -312,10 +362,7 @@ func (c *controller) accept(next rollout.Status, effects []rollout.Effect) {
 			}
 		case rollout.Persist:
 			c.unstored = true
-			select {
-			case c.wake <- struct{}{}:
-			default:
-			}
+			c.wakeUp()
 		case rollout.Emit:
 			c.announce(&e)
 		}

@@ -23,11 +23,6 @@ const rolloutPrefix = "routing/rollout/"
 func (c *controller) persist() {
 	c.moving <- struct{}{}
 	defer func() { <-c.moving }()
-	c.persistMoving()
-}
-
-// persistMoving is persist for who holds moving.
-func (c *controller) persistMoving() {
 	c.lock()
 	if !c.unstored {
 		c.unlock()

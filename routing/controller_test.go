@@ -92,6 +92,8 @@ type pilot struct {
 	dir   string
 	c     *controller
 	r     *RouteState
+	spec  *rollout.Spec
+	slow  time.Duration // how long the candidate takes to answer, if not 100 ms
 	users int
 }
 
@@ -121,7 +123,7 @@ func newTable(t *testing.T, spec *rollout.Spec, models ...string) *Table {
 }
 
 func newPilot(t *testing.T) *pilot {
-	p := &pilot{T: t, store: newMemory(), dir: t.TempDir()}
+	p := &pilot{T: t, store: newMemory(), dir: t.TempDir(), spec: threeSteps()}
 	p.start()
 	return p
 }
@@ -136,7 +138,7 @@ func (p *pilot) start() {
 		p.c.revision = e.Revision
 	}
 	p.c.start()
-	p.r = newTable(p.T, threeSteps()).Routes[0]
+	p.r = newTable(p.T, p.spec).Routes[0]
 	p.c.attach(p.r)
 }
 
@@ -153,6 +155,9 @@ func (p *pilot) callAs(user string, fails func(variant string) bool) string {
 		p.Fatal(err)
 	}
 	a := call.Attempt{Variant: c.Variant, Started: time.Now(), Duration: 100 * time.Millisecond}
+	if p.slow > 0 && c.Variant == "candidate" {
+		a.Duration = p.slow
+	}
 	if c.Status = call.StatusOK; fails(c.Variant) {
 		a.ErrorClass, a.HTTPStatus = "status", 500
 	}
@@ -396,6 +401,7 @@ func TestRolloutThroughReloads(t *testing.T) {
 
 		p.c.detach(p.r)
 		p.c.retire()
+		synctest.Wait()
 		if s := p.store.stored(t); s.Phase != rollout.PhaseNone || s.Weights != nil {
 			t.Errorf("stored after the rollout was taken out: %+v", s)
 		}
@@ -512,4 +518,62 @@ func BenchmarkMeasure(b *testing.B) {
 		p.settle()
 		i++
 	}
+}
+
+// While the store hangs, what moves toward stable does not wait: neither for an
+// operator nor for guards that only time looks at.
+func TestRolloutWhileTheStoreHangs(t *testing.T) {
+	hanging := func(t *testing.T, spec *rollout.Spec) (p *pilot, promoted chan error) {
+		p = &pilot{T: t, store: newMemory(), dir: t.TempDir(), spec: spec}
+		p.start()
+		time.Sleep(1100 * time.Millisecond)
+		p.traffic(10*time.Minute, 1200, never)
+		p.want(rollout.PhaseProgressing, 20)
+		p.store.set(false, time.Hour)
+		promoted = make(chan error, 1)
+		go func() { promoted <- p.do(rollout.Promote) }() // ends with the store's answer
+		time.Sleep(time.Second)
+		return p, promoted
+	}
+	overtaken := func(t *testing.T, p *pilot, promoted chan error) {
+		if err := <-promoted; err == nil || !strings.Contains(err.Error(), "aborted") {
+			t.Errorf("promote: %v", err)
+		}
+		p.store.set(false, 0)
+		time.Sleep(2 * time.Hour)
+		p.want(rollout.PhaseAborted, 0)
+		if s := p.store.stored(t); s.Phase != rollout.PhaseAborted || !p.c.state().Persisted {
+			t.Errorf("stored: %s at %v", s.Phase, s.Weights)
+		}
+	}
+	t.Run("an operator", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p, promoted := hanging(t, threeSteps())
+			defer p.c.close()
+			go func() { _ = p.do(rollout.Abort) }() // ends with the store's answer, too
+			time.Sleep(time.Millisecond)
+			p.want(rollout.PhaseAborted, 0)
+			if p.c.state().Persisted {
+				t.Error("it claims to be stored")
+			}
+			overtaken(t, p, promoted)
+		})
+	})
+	t.Run("a guard", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			spec := threeSteps()
+			spec.Guards = append(spec.Guards, rollout.GuardSpec{Name: "latency", Args: []string{"p50"}})
+			p, promoted := hanging(t, spec)
+			defer p.c.close()
+			held := p.c.state().HeldMS
+			p.slow = time.Minute
+			p.traffic(10*time.Second, 360_000, never)
+			time.Sleep(1100 * time.Millisecond)
+			p.want(rollout.PhaseAborted, 0)
+			if p.c.state().HeldMS == held {
+				t.Error("no time passes")
+			}
+			overtaken(t, p, promoted)
+		})
+	})
 }
