@@ -277,8 +277,8 @@ func (c *controller) do(ev rollout.Event, seen int) error {
 	c.lock()
 	defer c.unlock()
 	if err != nil {
-		c.failed(err)
-		if ev.Kind == rollout.Tick {
+		if ev.Kind == rollout.Tick { // others are told
+			c.failed(err)
 			c.wanted = next.Reason
 		}
 		return err
@@ -305,6 +305,9 @@ func (c *controller) try(ev rollout.Event, seen int) (first bool, err error) {
 		return true, nil
 	}
 	c.accept(next, effects)
+	if !c.unstored {
+		c.problem = "" // what could not be stored is not wanted any more
+	}
 	return false, nil
 }
 

@@ -577,3 +577,19 @@ func TestRolloutWhileTheStoreHangs(t *testing.T) {
 		})
 	})
 }
+
+// What an operator asked for in vain is not waited for.
+func TestRefusedForWantOfSpace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		defer p.c.close()
+		time.Sleep(1100 * time.Millisecond)
+		p.store.set(true, 0)
+		if err := p.do(rollout.Promote); !errors.Is(err, control.ErrNoSpace) {
+			t.Errorf("promote: %v", err)
+		}
+		if s := p.c.state(); strings.Contains(s.Reason, "stored") {
+			t.Errorf("the reason is %q", s.Reason)
+		}
+	})
+}
