@@ -203,7 +203,7 @@ func (c *controller) begin() {
 	switch {
 	case c.plan == nil:
 		c.evidence = c.restore(plan)
-		c.status.Clock.TickedAt = time.Now() // while it was down, it held nothing
+		c.status.Clock.TickedAt = time.Time{} // what was between is not held
 	case c.plan.Hash() != plan.Hash():
 		c.evidence = plan.NewEvidence()
 	}

@@ -593,3 +593,21 @@ func TestRefusedForWantOfSpace(t *testing.T) {
 		}
 	})
 }
+
+// The time between a crash and the next start is not held, however short.
+func TestDowntimeIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		time.Sleep(1100 * time.Millisecond)
+		p.traffic(10*time.Minute, 1200, never)
+		p.c.close()
+		held := p.c.state().HeldMS
+		time.Sleep(20 * time.Second)
+		p.start()
+		defer p.c.close()
+		time.Sleep(3500 * time.Millisecond)
+		if more := p.c.state().HeldMS - held; more > 4000 {
+			t.Errorf("20 s down and 3.5 s up are %d ms", more)
+		}
+	})
+}
