@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -154,6 +155,11 @@ func decodeMeasurements(b []byte, h *held, plan *rollout.Plan) (*rollout.Evidenc
 		return nil, err
 	}
 	return plan.DecodeEvidence(evidence)
+}
+
+// measurementsFile is where those of a route are. No route's file is another's temporary one.
+func measurementsFile(dir, route string) string {
+	return filepath.Join(dir, strings.ReplaceAll(route, ":", "%3A")+".measurements")
 }
 
 // replaceFile puts a file in the place of another one: whoever reads it, after

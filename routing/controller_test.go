@@ -611,3 +611,17 @@ func TestDowntimeIsNotHeld(t *testing.T) {
 		}
 	})
 }
+
+// Each route has a file of its own, in the folder.
+func TestFilesOfRoutes(t *testing.T) {
+	seen := map[string]string{}
+	for _, route := range []string{"r", "r.tmp", "R:1", ".", "..", "a:b"} {
+		file := measurementsFile("dir", route)
+		for _, f := range []string{file, file + ".tmp"} {
+			if other, taken := seen[f]; taken || filepath.Dir(f) != "dir" {
+				t.Errorf("%s of %q (and of %q)", f, route, other)
+			}
+			seen[f] = route
+		}
+	}
+}

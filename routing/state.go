@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -281,7 +280,7 @@ func (s *State) readRollouts(dir string) error {
 func (s *State) controller(route string) *controller {
 	c := s.rollouts[route]
 	if c == nil {
-		c = newController(route, filepath.Join(s.measured, strings.ReplaceAll(route, ":", "%3A")), s.store, s.log)
+		c = newController(route, measurementsFile(s.measured, route), s.store, s.log)
 		s.rollouts[route] = c
 		c.start()
 	}
