@@ -36,11 +36,12 @@ type announcement struct {
 }
 
 const (
+	handlersTimeout = 10 * time.Second
 	webhookAttempts = 3
 	webhookTimeout  = 10 * time.Second
 )
 
-// announce hands an event to deliver. Holds mu, and does not wait.
+// announce hands an event to tell and to post. Holds mu, and does not wait.
 func (c *controller) announce(e *rollout.Effect) {
 	a := announcement{
 		Event: e.Name, Route: c.route, Text: e.Text, At: c.status.Since, Phase: c.status.Phase,
@@ -52,15 +53,43 @@ func (c *controller) announce(e *rollout.Effect) {
 	if c.plan != nil {
 		a.webhook = c.plan.Spec().Webhook
 	}
-	select {
-	case c.outbox <- a:
-	default:
-		c.log.Error("an event of the rollout is not told: too many wait for their receiver", zap.String("event", a.Event))
+	for _, box := range []chan announcement{c.untold, c.unposted} {
+		select {
+		case box <- a:
+		default:
+			c.log.Error("an event of the rollout is not told: too many wait for their receiver", zap.String("event", a.Event))
+		}
 	}
 }
 
-// deliver tells events one after another, each in bounded time.
-func (c *controller) deliver() {
+// tell has the handlers of Caddy's events app hear of events, one after
+// another. They may block; whoever comes next waits for them in bounded time.
+func (c *controller) tell() {
+	for {
+		select {
+		case <-c.stop:
+			return
+		case a := <-c.untold:
+			if a.emit == nil {
+				continue
+			}
+			heard := make(chan struct{})
+			go func() { // ends when the last handler does
+				defer close(heard)
+				a.emit(a.Event, a.data())
+			}()
+			select {
+			case <-c.stop:
+			case <-heard:
+			case <-time.After(handlersTimeout):
+				c.log.Error("a handler of an event of the rollout does not end; it is not waited for any longer", zap.String("event", a.Event))
+			}
+		}
+	}
+}
+
+// post posts events to the webhook, one after another, each in bounded time.
+func (c *controller) post() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.running.Go(func() { <-c.stop; cancel() })
@@ -73,10 +102,7 @@ func (c *controller) deliver() {
 		select {
 		case <-c.stop:
 			return
-		case a := <-c.outbox:
-			if a.emit != nil {
-				a.emit(a.Event, a.data())
-			}
+		case a := <-c.unposted:
 			if a.webhook == "" {
 				continue
 			}

@@ -48,12 +48,13 @@ type controller struct {
 
 	recognized, unrecognized atomic.Int64 // requests in this step
 
-	outbox  chan announcement
-	due     atomic.Bool   // time wants a move that must be stored first
-	wake    chan struct{} // for keep
-	stop    chan struct{}
-	ended   chan struct{} // closed when time does not pass any more
-	running sync.WaitGroup
+	untold   chan announcement // events, for Caddy's events app
+	unposted chan announcement // and for the webhook
+	due      atomic.Bool       // time wants a move that must be stored first
+	wake     chan struct{}     // for keep
+	stop     chan struct{}
+	ended    chan struct{} // closed when time does not pass any more
+	running  sync.WaitGroup
 }
 
 // records is where a controller keeps its status: the control store.
@@ -81,7 +82,8 @@ type refusedError struct{ error }
 func newController(route, file string, store records, log *zap.Logger) *controller {
 	return &controller{
 		route: route, file: file, store: store, log: log.With(zap.String("route", route)),
-		moving: make(chan struct{}, 1), outbox: make(chan announcement, 64), wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		moving: make(chan struct{}, 1), untold: make(chan announcement, 64), unposted: make(chan announcement, 64),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
 
@@ -89,7 +91,8 @@ func newController(route, file string, store records, log *zap.Logger) *controll
 func (c *controller) start() {
 	c.running.Go(c.run)
 	c.running.Go(c.keep)
-	c.running.Go(c.deliver)
+	c.running.Go(c.tell)
+	c.running.Go(c.post)
 }
 
 func (c *controller) close() {

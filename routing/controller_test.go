@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -610,6 +612,61 @@ func TestDowntimeIsNotHeld(t *testing.T) {
 			t.Errorf("20 s down and 3.5 s up are %d ms", more)
 		}
 	})
+}
+
+// Whatever handlers of events do, the rest goes on, and the process ends.
+func TestEventHandlerThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		forever := make(chan struct{})
+		defer close(forever)
+		p.r.table.Emit = func(string, map[string]any) { <-forever }
+		time.Sleep(1100 * time.Millisecond)
+		p.want(rollout.PhaseProgressing, 20)
+		began := time.Now()
+		closed := make(chan struct{})
+		go func() { p.c.close(); close(closed) }()
+		select {
+		case <-closed:
+			if took := time.Since(began); took > 11*time.Second {
+				t.Errorf("closing took %s", took)
+			}
+		case <-time.After(time.Hour):
+			t.Fatal("a handler of events keeps the process from ending")
+		}
+	})
+}
+
+// A webhook that hangs does not keep handlers of events waiting.
+func TestWebhookThatHangs(t *testing.T) {
+	release := make(chan struct{})
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer hook.Close()
+	defer close(release)
+	spec := threeSteps()
+	spec.Webhook = hook.URL
+	table := newTable(t, spec)
+	told := make(chan string, 8)
+	table.Emit = func(name string, _ map[string]any) { told <- name }
+	c := newController("r", filepath.Join(t.TempDir(), "r"), newMemory(), zap.NewNop())
+	c.start()
+	defer c.close()
+	c.attach(table.Routes[0])
+	for _, kind := range []rollout.EventKind{rollout.Promote, rollout.Abort} {
+		if err := c.do(rollout.Event{Kind: kind}, anyRevision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{rollout.EventAdvanced, rollout.EventAborted} {
+		select {
+		case got := <-told:
+			if got != want {
+				t.Errorf("told %s, want %s", got, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s was not told", want)
+		}
+	}
 }
 
 // Each route has a file of its own, in the folder.
