@@ -57,7 +57,7 @@ func (p *play) productionAlone() (err error) {
 	if err := p.fromTheStart(); err != nil { // where the data directory has what came of an earlier play
 		return err
 	}
-	p.line(fmt.Sprintf("%s users call %s, %s times a second in all. The route has a rollout to %s declared:",
+	p.line(fmt.Sprintf("%s users call %s, up to %s times a second in all. A rollout to %s is declared:",
 		count(productionUsers), p.Models.Stable.ID(), count(p.rate()), p.Models.Candidate.ID()))
 	p.line("")
 	for _, line := range p.host.Lines() {
@@ -166,8 +166,8 @@ func (p *play) account() error {
 	if p.bad.abort.Actor != "" {
 		return fmt.Errorf("it was %s who aborted the rollout", p.bad.abort.Actor)
 	}
-	if len(rescued) == 0 {
-		return errors.New("no trace is of a call that the fallback has answered")
+	if len(rescued) == 0 || first.trace == "" {
+		return errors.New("no trace is of a call that the candidate has failed")
 	}
 	users, latencies := map[string]bool{}, make([]float64, 0, len(rescued))
 	for i := range rescued {
@@ -187,10 +187,11 @@ func (p *play) account() error {
 	if err != nil {
 		return err
 	}
-	since := float64(p.bad.abort.At.Sub(first).Milliseconds())
+	since := float64(p.bad.abort.At.Sub(first.at).Milliseconds())
 	p.fields(
 		field{"rolled back", fmt.Sprintf("at %s, %s after the first bad answer, by nobody but the guard", p.bad.at, milliseconds(&since))},
 		field{"reason", p.bad.abort.Text},
+		field{"first bad answer", fmt.Sprintf("HTTP %d, in trace %s", first.http, first.trace)},
 		field{"weights now", fmt.Sprintf("stable %s, candidate %s; stable alone had the last %s calls", percents(v.Weights["stable"]), percents(v.Weights["candidate"]), count(float64(after)))},
 		field{"users affected", fmt.Sprintf("%s of %s: the candidate failed %s of their calls", count(float64(len(users))), count(productionUsers), count(float64(len(rescued))))},
 		field{"what they had", fmt.Sprintf("the answer of %s, after %s in the median", p.Models.Stable.ID(), milliseconds(&median))},
@@ -203,9 +204,16 @@ func (p *play) account() error {
 	return p.behind()
 }
 
+// badAnswer is one of the candidate's.
+type badAnswer struct {
+	at    time.Time
+	http  int
+	trace string
+}
+
 // damage are the calls that the candidate failed and the fallback answered,
-// and the time of the candidate's first bad answer.
-func (p *play) damage() (rescued []tracing.Row, first time.Time, err error) {
+// and the candidate's first bad answer.
+func (p *play) damage() (rescued []tracing.Row, first badAnswer, err error) {
 	// Every call has its trace before they are looked at.
 	if _, _, err := p.settled(p.opened, p.bad.tally.Calls); err != nil {
 		return nil, first, err
@@ -232,11 +240,11 @@ func (p *play) damage() (rescued []tracing.Row, first time.Time, err error) {
 			return nil, first, err
 		}
 		for _, s := range t.Spans {
-			if s.ErrorClass == nil {
+			if s.ErrorClass == nil || s.HTTPStatus == nil {
 				continue
 			}
-			if at := s.StartedAt.Add(time.Duration(s.DurationMS * float64(time.Millisecond))); first.IsZero() || at.Before(first) {
-				first = at
+			if at := s.StartedAt.Add(time.Duration(s.DurationMS * float64(time.Millisecond))); first.trace == "" || at.Before(first.at) {
+				first = badAnswer{at, *s.HTTPStatus, t.ID}
 			}
 		}
 	}
@@ -281,7 +289,7 @@ func (p *play) behind() error {
 		if s.HTTPStatus != nil {
 			status = strconv.Itoa(*s.HTTPStatus)
 		}
-		spans.add(strconv.Itoa(i+1), orDash(s.Variant), modelOf(s.Provider, s.Model), status, milliseconds(&s.DurationMS), cut(orDash(s.Message), 48))
+		spans.add(strconv.Itoa(i+1), orDash(s.Variant), modelOf(s.Provider, s.Model), status, milliseconds(&s.DurationMS), cut(orDash(s.Message), 40))
 	}
 	p.table(spans)
 	return nil
@@ -310,7 +318,7 @@ func (p *play) onlyStable() (int64, error) {
 // lookAfter says how the rollout is taken up again while users go on calling.
 func (p *play) lookAfter() {
 	p.line("")
-	p.line(fmt.Sprintf("The server is still up, and %s calls come in each second. Look around from another terminal:", count(calmRate)))
+	p.line(fmt.Sprintf("The server is still up, and users go on, %s calls a second. Look around from another terminal:", count(calmRate)))
 	p.line("")
 	p.commands("traces show "+p.traced, "traces list --limit 5", "routes show sentiment", "stats")
 	p.line("")

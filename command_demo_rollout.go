@@ -40,7 +40,7 @@ func (p *play) rollOut() error {
 	}
 	traffic := p.users("rollout", p.rate())
 	defer traffic.Stop()
-	p.line(fmt.Sprintf("%s users call %s, %s times a second in all:", count(productionUsers), p.Models.Stable.ID(), count(p.rate())))
+	p.line(fmt.Sprintf("%s users call %s, up to %s times a second in all:", count(productionUsers), p.Models.Stable.ID(), count(p.rate())))
 	p.line("")
 	w := p.watch(traffic)
 	route, err := w.until(func(r *rolloutView) bool { return r.Status.Phase == rollout.PhaseCompleted })
@@ -90,7 +90,12 @@ func (p *play) rate() float64 {
 func (p *play) users(tag string, rate float64) *demo.Traffic {
 	draw := rand.New(rand.NewPCG(uint64(p.host.Seed), 0)) //nolint:gosec // a play is to be the same again
 	call := demo.Call{Model: p.Models.Stable.ID(), Tag: p.tag(tag)}
-	return p.app.Begin(p.ctx, rate, func() demo.Call {
+	latency := p.Models.Stable.LatencyMS / 1000
+	if p.host.Fast {
+		latency /= demo.Faster
+	}
+	atOnce := max(16, int(1.5*rate*latency))
+	return p.app.Begin(p.ctx, rate, atOnce, func() demo.Call {
 		c := call
 		c.User = fmt.Sprintf("user-%d-%04d", p.host.Seed, draw.IntN(productionUsers)+1)
 		c.Message = demo.Paste(p.Prompts[productionName][0], p.Records[draw.IntN(len(p.Records))].Text)

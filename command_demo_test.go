@@ -78,6 +78,7 @@ func (d *demonstration) until(start string) string {
 			return line
 		}
 		if err != nil {
+			_ = d.Wait() // for what it wrote to stderr
 			d.Fatalf("no line %q: %v\n%s%s", start, err, &d.read, &d.stderr)
 		}
 	}
@@ -280,8 +281,8 @@ func TestDemoRegression(t *testing.T) {
 	checkWidth(t, out)
 	for _, want := range []string{
 		`binds a prompt that is not there`, "step 2 of 4, 20 %", "turns bad: 60% of its answers are HTTP 500", "s  aborted at 20 %: failures ",
-		"\nrolled back      at 20%, ", "\nreason           aborted at 20 %: failures ", "\nweights now      stable 100%, candidate 0%; ",
-		"\nfailed requests  0 of ", " of 3,000: the candidate failed ", "simulator/gpt-4o-mini   500 ",
+		"\nrolled back       at 20%, ", "\nreason            aborted at 20 %: failures ", "\nweights now       stable 100%, candidate 0%; ",
+		"\nfailed requests   0 of ", " of 3,000: the candidate failed ", "\nfirst bad answer  HTTP 500, in trace ", "1  candidate  simulator/gpt-4o-mini ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -389,22 +390,31 @@ func TestDemoExits(t *testing.T) {
 	}
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a b")
-	for _, play := range [][]string{{"--seed", "2"}, {"regression"}} {
-		d := startDemo(t, append(play, "--fast", "--exit", "--data-dir", dir)...)
-		if code := d.end(); code != 0 || d.stderr.Len() > 0 || !strings.Contains(d.read.String(), "\nDone in ") {
-			t.Fatalf("exit %d\n%s%s", code, &d.read, &d.stderr)
+	d := startDemo(t, "regression", "--fast", "--exit", "--seed", "2", "--data-dir", dir)
+	if code := d.end(); code != 0 || d.stderr.Len() > 0 || !strings.Contains(d.read.String(), "\nDone in ") {
+		t.Fatalf("exit %d\n%s%s", code, &d.read, &d.stderr)
+	}
+	// What was rolled back is begun again, and what was begun is taken out of the configuration and declared anew.
+	for _, again := range []struct {
+		play     []string
+		at, says string
+	}{
+		{[]string{"regression"}, "2/4", "resumed"},
+		{nil, "8/8", "5 % for candidate"},
+	} {
+		d := startDemo(t, append(again.play, "--fast", "--data-dir", dir)...)
+		d.until(again.at)
+		for !strings.Contains(d.until("  "), again.says) {
 		}
-		if left := d.files(); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
+		if err := d.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if code := d.end(); code != 1 || d.stderr.String() != "Error: the demo was interrupted\n" {
+			t.Errorf("exit %d\n%s%s", code, &d.read, &d.stderr)
 		}
 	}
-	d := startDemo(t, "--fast", "--data-dir", dir)
-	d.until("8/8") // the weights and prompts of the others did not matter
-	if err := d.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if code := d.end(); code != 1 {
-		t.Errorf("exit %d\n%s%s", code, &d.read, &d.stderr)
+	if left := d.files(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	for _, name := range []string{"Caddyfile", "caddy.log", "llm/control", "llm/traces"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

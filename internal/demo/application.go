@@ -23,7 +23,7 @@ type Application struct {
 func NewApplication(url string, parameters map[string]json.RawMessage) *Application {
 	return &Application{url: url, parameters: parameters, client: &http.Client{
 		Timeout:   30 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: mostAtOnce}, // and no proxy
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1000}, // and no proxy
 	}}
 }
 

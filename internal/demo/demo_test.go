@@ -100,7 +100,7 @@ func TestTraffic(t *testing.T) {
 	app := demo.NewApplication(gateway.URL, nil)
 	defer app.Close()
 	asked := 0
-	traffic := app.Begin(t.Context(), 400, func() demo.Call {
+	traffic := app.Begin(t.Context(), 400, 8, func() demo.Call {
 		c := demo.Call{Model: "m", User: fmt.Sprint(asked % 4)}
 		if asked == 5 {
 			c.Model = "broken"

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Traffic is production: so many calls a second, whether or not those before are answered.
+// Traffic is production: so many calls a second, whether or not those before
+// are answered, as long as the machine keeps up.
 type Traffic struct {
 	app     *Application
 	stop    context.CancelFunc
@@ -27,27 +28,26 @@ type Tally struct {
 	Users  map[string]int // who had any, by variant
 }
 
-// mostAtOnce is how many calls are under way at most: beyond that, users wait.
-const mostAtOnce = 600
-
-// Begin lets the application's users call until Stop or until ctx is done. next
-// is asked for one call after another.
-func (a *Application) Begin(ctx context.Context, rate float64, next func() Call) *Traffic {
+// Begin lets the application's users call so often in a second, until Stop or
+// until ctx is done. atOnce is how many calls are under way at most: beyond
+// that users wait, so that a busy machine has fewer calls rather than slower
+// ones. next is asked for one call after another.
+func (a *Application) Begin(ctx context.Context, rate float64, atOnce int, next func() Call) *Traffic {
 	t := &Traffic{app: a, users: map[string]map[string]bool{}, tally: Tally{Served: map[string]int{}}}
 	paced, stop := context.WithCancel(ctx)
 	t.stop = stop
-	t.running.Go(func() { t.run(ctx, paced, rate, next) }) // ends with paced; Stop waits
+	t.running.Go(func() { t.run(ctx, paced, rate, atOnce, next) }) // ends with paced; Stop waits
 	return t
 }
 
-func (t *Traffic) run(ctx, paced context.Context, rate float64, next func() Call) {
+func (t *Traffic) run(ctx, paced context.Context, rate float64, atOnce int, next func() Call) {
 	const (
 		often = 5 * time.Millisecond
 		late  = 20 * often // what is behind by more is not made up for
 	)
 	tick := time.NewTicker(often)
 	defer tick.Stop()
-	room := make(chan struct{}, mostAtOnce)
+	room := make(chan struct{}, atOnce)
 	last, due := time.Now(), 0.0
 	for {
 		select {
