@@ -136,6 +136,9 @@ http://127.0.0.1:%(port)d {
 http://127.0.0.1:%(keyless)d {
 	llm keyless
 }
+http://127.0.0.1:%(claude)d {
+	llm anthropic
+}
 """
 
 
@@ -149,16 +152,16 @@ class Gateway:
         provider = subprocess.Popen([os.environ["FRONTIER_PROVIDER"]], stdout=subprocess.PIPE, text=True)
         self.processes.append(provider)
         self.provider = provider.stdout.readline().strip()
-        port, admin, keyless = free_port(), free_port(), free_port()
+        port, admin, keyless, claude = free_port(), free_port(), free_port(), free_port()
         config = self.tmp / "Caddyfile"
         config.write_text(CADDYFILE % {
-            "admin": admin, "port": port, "keyless": keyless, "provider": self.provider, "data": self.tmp / "data", "key": PROVIDER_KEY, "dead": free_port()})
+            "admin": admin, "port": port, "keyless": keyless, "claude": claude, "provider": self.provider, "data": self.tmp / "data", "key": PROVIDER_KEY, "dead": free_port()})
         env = dict(os.environ, HOME=str(self.tmp), XDG_DATA_HOME=str(self.tmp), XDG_CONFIG_HOME=str(self.tmp))
         env.pop("OPENAI_API_KEY", None)
         self.log = open(self.tmp / "caddy.log", "w+")
         self.processes.append(subprocess.Popen(
             [os.environ["FRONTIER_CADDY"], "run", "--adapter", "caddyfile", "--config", config], stderr=self.log, stdout=self.log, env=env))
-        self.keyless = f"http://127.0.0.1:{keyless}"
+        self.keyless, self.claude = f"http://127.0.0.1:{keyless}", f"http://127.0.0.1:{claude}"
         self.url, self.admin = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}/llm"
         for _ in range(100):
             try:

@@ -1,13 +1,16 @@
 """The clients of examples/clients, as a reader runs them: nothing but the base URL is set."""
 
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
-CLIENTS = sorted((pathlib.Path(__file__).parents[3] / "examples" / "clients").glob("*.py"))
+ROOT = pathlib.Path(__file__).parents[3]
+CLIENTS = sorted((ROOT / "examples" / "clients").glob("*.py"))
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda c: c.stem)
@@ -21,3 +24,19 @@ def test_client(gateway, client):
 
 def test_there_are_clients():
     assert {c.stem for c in CLIENTS} == {"python-langchain", "python-openai"}
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_guide_to_claude(gateway):
+    """The program and the commands of docs/claude.md do what it says."""
+    guide = (ROOT / "docs/claude.md").read_text().replace("http://127.0.0.1:8080", gateway.claude)
+    program, = re.findall("```python\n(.*?)```", guide, re.S)
+    assert run([sys.executable, "-c", program]) == "you said: Say hello.\n30 12\n"
+    curls = [line for line in guide.splitlines() if line.startswith("curl ")]
+    chat, message = (json.loads(run(["sh", "-c", line])) for line in curls)
+    assert chat["choices"][0]["message"]["content"] == message["content"][0]["text"] == "you said: Say hello."
