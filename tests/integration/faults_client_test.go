@@ -297,7 +297,7 @@ func pathFaults(passing int) []clientFault {
 	}
 	for _, target := range []string{
 		"/v1/../v1/chat/completions", "/v1/%2e%2e/v1/chat/completions", "/v1/./chat/completions", "/v1/chat/completions/", "/v1//chat/completions", "//evil.example/v1/chat/completions", "/v1/@evil.example/chat/completions",
-		"/v1/http://evil.example/v1/chat/completions", "/V1/chat/completions", "/v1/chat/completions%00", "/v1/chat/completions;a=b", `/v1/\evil.example`, "/v1/", "/chat/completions", "/openai/v1/chat/completions", "/v2/chat/completions", "/v1/chat/completions%0d%0aX-Injected:%20yes",
+		"/v1/http://evil.example/v1/chat/completions", "/V1/chat/completions", "/v1/chat/completions%00", "/v1/chat/completions;a=b", `/v1/\evil.example`, "/v1/", "/chat/completions", "/openai/v1/chat/completions", "/v1/messages/batches", "/v2/chat/completions", "/v1/chat/completions%0d%0aX-Injected:%20yes",
 	} {
 		at("target", "POST "+target, 0, 0, 400, 404)
 	}
