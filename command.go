@@ -65,6 +65,7 @@ func configureCommand(cmd *cobra.Command) {
 	group(cmd)
 	cmd.AddCommand(
 		c.statusCommand(),
+		c.modelsCommand(),
 		c.routesCommand(),
 		c.rolloutCommand(),
 		c.promptsCommand(),
@@ -259,12 +260,12 @@ func usage(cmd *cobra.Command, err error) error {
 }
 
 // exactly says which arguments a command takes, in the words of its usage.
-// The last may end in "…": one or more of it.
+// The last may end in "…": one or more of it. One in brackets may be missing.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		many := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "…")
 		switch {
-		case len(args) < len(names):
+		case len(args) < len(names) && !strings.HasPrefix(names[len(args)], "["):
 			return usage(cmd, fmt.Errorf("%s is missing: %s %s", names[len(args)], cmd.CommandPath(), strings.Join(names, " ")))
 		case len(args) > len(names) && !many:
 			return usage(cmd, fmt.Errorf("%q is one argument too many: %s", args[len(names)], strings.TrimSpace(cmd.CommandPath()+" "+strings.Join(names, " "))))

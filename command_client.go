@@ -198,6 +198,23 @@ func pages[T any](r *request, path string, query url.Values, fn func(T) error) e
 	}
 }
 
+// printPages prints a collection as the one page of its API that it would be without limits.
+func (r *request) printPages(path string, query url.Values) error {
+	all := api.List[json.RawMessage]{Items: []json.RawMessage{}}
+	err := pages(r, path, query, func(item json.RawMessage) error {
+		all.Items = append(all.Items, item)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	raw, err := marshalJSON(all)
+	if err != nil {
+		return err
+	}
+	return r.printJSON(raw)
+}
+
 // marshalJSON is json.Marshal with <, > and & as they are.
 func marshalJSON(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -12,17 +12,20 @@ import (
 )
 
 // complete completes a command's first argument in the shell with names that
-// the running server has, if the command's usage asks for a prompt (NAME) or a
-// route (ROUTE): see `caddy completion --help`. Without a server that answers
+// the running server has, if the command's usage asks for a prompt (NAME), a
+// route (ROUTE) or a provider (PROVIDER): see `caddy completion --help`. Without a server that answers
 // at once, nothing is offered.
 func (c *cli) complete(use string) cobra.CompletionFunc {
 	_, wanted, _ := strings.Cut(use, " ")
+	wanted = strings.TrimPrefix(wanted, "[")
 	collection := ""
 	switch {
 	case strings.HasPrefix(wanted, "NAME"):
 		collection = "/llm/prompts"
 	case strings.HasPrefix(wanted, "ROUTE"):
 		collection = "/llm/routes"
+	case strings.HasPrefix(wanted, "PROVIDER"):
+		collection = "/llm/"
 	case strings.HasPrefix(wanted, "FILE"):
 		return nil
 	}
@@ -53,9 +56,15 @@ func (c *cli) names(ctx context.Context, collection, prefix string) (names []str
 		Items []struct {
 			Name string `json:"name"`
 		} `json:"items"`
+		Providers map[string]providerView `json:"providers"` // of the status
 	}
 	if json.Unmarshal(answer, &list) != nil {
 		return nil
+	}
+	for _, name := range sortedKeys(list.Providers) {
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
 	}
 	for _, item := range list.Items {
 		if strings.HasPrefix(item.Name, prefix) {

@@ -11,6 +11,7 @@ func TestCompletion(t *testing.T) {
 		"prompts show ":                "chat",
 		"prompts show ch":              "chat",
 		"routes show ":                 "sentiment",
+		"models loc":                   "local",
 		"rollout weights senti":        "sentiment",
 		"rollout watch su":             "support",
 		"rollout promote ":             "support",

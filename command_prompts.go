@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/prompts"
 )
@@ -79,21 +78,7 @@ what else differs. A version is a number, @ALIAS or latest.
 
 func listPrompts(r *request, _ []string) error {
 	if r.json {
-		var all api.List[json.RawMessage]
-		if err := pages(r, "/llm/prompts", nil, func(item json.RawMessage) error {
-			all.Items = append(all.Items, item)
-			return nil
-		}); err != nil {
-			return err
-		}
-		if all.Items == nil {
-			all.Items = []json.RawMessage{}
-		}
-		raw, err := marshalJSON(all)
-		if err != nil {
-			return err
-		}
-		return r.printJSON(raw)
+		return r.printPages("/llm/prompts", nil)
 	}
 	t := table{columns: []column{{name: "name"}, {name: "latest", right: true}, {name: "type"}, {name: "aliases"}, {name: "variables"}, {name: "changed"}, {name: "message"}}}
 	err := pages(r, "/llm/prompts", nil, func(p promptView) error {

@@ -162,6 +162,7 @@ func TestCommandGolden(t *testing.T) {
 	const id = "0199f3a27b4c7d10a5e2c4b6d8f01234"
 	for name, commands := range map[string][]string{
 		"status": {"status", "status --json"},
+		"models": {"models", "models openai", "models --used", "models --used --json", "models nobody"},
 		"routes": {
 			"routes list", "routes list --json", "routes show sentiment", "routes show chat", "routes show sentimnt", "routes show support",
 			"routes show sentiment --caddyfile", "routes show chat --caddyfile", "routes show support --caddyfile", "routes show aborted --caddyfile",
@@ -203,7 +204,7 @@ func TestCommandGolden(t *testing.T) {
 		"store": {"store verify", "store verify --json", "store backup new.backup", "store backup senti.txt", "store backup -", "store restore nothing.backup", "store restore senti.txt --data-dir d"},
 		"stats": {"stats --since 2026-05-01T14:05:12Z --route sentiment", "stats --group-by model", "stats --json"},
 		"mistakes": {
-			"statuss", "models", "prompts shw", "prompts show", "prompts show a b", "prompts show a@1", "prompts register senti", "prompts register senti -t x -f senti.txt",
+			"statuss", "moon", "models a b", "prompts shw", "prompts show", "prompts show a b", "prompts show a@1", "prompts register senti", "prompts register senti -t x -f senti.txt",
 			"prompts register senti -t x --tag team", "prompts diff senti 1", "prompts alias senti production", "prompts alias senti production two", "prompts alias senti production 2 --delete",
 			"prompts render senti --var text", "prompts render senti --var a=1 --var a=2", "prompts recognize", "rollout weights sentiment", "rollout weights sentiment stable",
 			"rollout weights sentiment stable=much", "rollout weights sentiment stable=50 stable=50", "rollout weights sentiment stable=101",

@@ -90,6 +90,7 @@ func (a *routeAnswer) etag() string {
 func Routes(lookup func() (*Table, error)) []api.Route {
 	h := routesAPI{lookup}
 	return append(h.verbs(), []api.Route{
+		h.modelsRoute(),
 		{Method: http.MethodGet, Path: "/routes", Summary: "Lists the routes.", Answer: api.List[routeAnswer]{}, Handle: h.list},
 		{Method: http.MethodGet, Path: "/routes/{name}", Summary: "Shows a route with its weights in force.", Answer: routeAnswer{}, Handle: h.get},
 		{Method: http.MethodPost, Path: "/routes/{name}/rollout/weights", Summary: "Sets a route's weights for the next request.", Body: weightsRequest{}, Answer: routeAnswer{}, Handle: h.weights},

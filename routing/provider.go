@@ -231,7 +231,7 @@ func resolve(s string) (string, error) {
 }
 
 func (p Price) override(provider, model string) price.Override {
-	return price.Override{Provider: provider, Model: model, Input: p.Input, Output: p.Output, Cached: p.Cached}
+	return price.Override{Provider: provider, Model: model, Input: p.Input, Output: p.Output, Cached: p.Cached, Source: price.FromConfiguration}
 }
 
 // Prices are the declared prices as a layer over the embedded table.

@@ -283,6 +283,10 @@ func (t *Table) Attach(s *State, view *prompts.View, log *zap.Logger) {
 			}
 		}
 	})
+	if remedies := t.unpriced(time.Now()); len(remedies) > 0 {
+		log.Warn("routes use models whose price is not known: what their calls cost is not known either; add their prices, in US dollars per million tokens",
+			zap.Strings("add", remedies))
+	}
 	for _, r := range t.Routes {
 		for _, v := range r.variants {
 			if v.prompt == nil {

@@ -32,6 +32,7 @@ type model struct {
 	id            string
 	match         *clause // nil in an override
 	contextWindow int64   // in tokens, 0 for unknown
+	source        Source
 	periods       []period
 }
 
@@ -155,7 +156,7 @@ func readCatalogue(r io.Reader) (*catalogue, error) {
 			p.names[strings.ToLower(fm.ID)] = true
 			fm.Match.names(p.names)
 			p.models = append(p.models, &model{
-				provider: p.name(), id: fm.ID, match: fm.Match, contextWindow: fm.ContextWindow, periods: fm.Prices,
+				provider: p.name(), id: fm.ID, match: fm.Match, contextWindow: fm.ContextWindow, source: FromEmbedded, periods: fm.Prices,
 			})
 		}
 		c.providers = append(c.providers, p)

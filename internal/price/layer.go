@@ -23,6 +23,8 @@ type Override struct {
 	Output   float64
 	// Cached is for input read from the provider's cache. Default: Input.
 	Cached *float64
+	// Source is where the override stands.
+	Source Source
 }
 
 // Validate reports what is wrong with the override.
@@ -52,7 +54,7 @@ func validate(name, field string, price float64) error {
 
 // override makes a model of o. What the catalogue knows besides prices is kept.
 func (t *Table) override(o Override) *model {
-	m := &model{provider: o.Provider, id: o.Model}
+	m := &model{provider: o.Provider, id: o.Model, source: o.Source}
 	if p := t.catalogue.provider(o.Provider); p != nil {
 		if known := t.catalogue.find(p, o.Model); known != nil {
 			m.contextWindow = known.contextWindow
@@ -139,7 +141,7 @@ func parseOverride(name string, data []byte) (Override, error) {
 	if prices.Input == nil || prices.Output == nil {
 		return Override{}, fmt.Errorf("model %q: set both input and output, in US dollars per million tokens", name)
 	}
-	o := Override{Provider: provider, Model: model, Input: *prices.Input, Output: *prices.Output, Cached: prices.Cached}
+	o := Override{Provider: provider, Model: model, Input: *prices.Input, Output: *prices.Output, Cached: prices.Cached, Source: FromFile}
 	return o, o.Validate()
 }
 

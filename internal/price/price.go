@@ -60,6 +60,8 @@ type Info struct {
 	ID string
 	// ContextWindow is how many tokens the model can read; 0 is unknown.
 	ContextWindow int64
+	// Source is where its prices come from, if it has any.
+	Source Source
 
 	model *model
 }
@@ -113,7 +115,7 @@ func (t *Table) Model(provider, model string) (Info, bool) {
 	if m == nil {
 		return Info{}, false
 	}
-	return Info{Provider: m.provider, ID: m.id, ContextWindow: m.contextWindow, model: m}, true
+	return Info{Provider: m.provider, ID: m.id, ContextWindow: m.contextWindow, Source: m.source, model: m}, true
 }
 
 // Prices returns the model's prices at the given time, false when it has none.

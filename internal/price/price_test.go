@@ -128,7 +128,7 @@ func TestModel(t *testing.T) {
 		t.Fatalf("got %+v, %v", info, ok)
 	}
 	p, ok := info.Prices(noon)
-	if !ok || *p.Input != 0.15 || *p.Output != 0.6 || *p.Cached != 0.075 || p.CacheWrite != nil || p.Tiered {
+	if !ok || *p.Input != 0.15 || *p.Output != 0.6 || *p.Cached != 0.075 || p.CacheWrite != nil || len(p.Tiers) > 0 {
 		t.Errorf("got prices %+v, %v", p, ok)
 	}
 
@@ -141,7 +141,7 @@ func TestModel(t *testing.T) {
 	}
 	info, _ = table.Model("gemini", "gemini-2.5-pro")
 	p, ok = info.Prices(noon)
-	if !ok || !p.Tiered || *p.Input != 1.25 {
+	if !ok || len(p.Tiers) != 1 || *p.Input != 1.25 {
 		t.Errorf("got prices %+v, %v, want tiered from 1.25", p, ok)
 	}
 	info, ok = table.Model("openai", "omni-moderation-latest")

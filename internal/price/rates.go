@@ -7,21 +7,32 @@ import (
 	"time"
 )
 
-// Prices are a model's prices in US dollars per million tokens. Nil is unknown.
+// Prices are a model's prices in US dollars per million tokens. With tiers,
+// its own are those of calls with few input tokens.
 type Prices struct {
-	Input  *float64
-	Output *float64
+	Lines
+	// ThousandCalls comes on top of tokens, in US dollars per thousand calls; nil: nothing.
+	ThousandCalls *float64 `json:"thousand_calls"`
+	// Tiers are the prices of larger calls, by rising threshold.
+	Tiers []Tier `json:"tiers"`
+}
+
+// Lines are the prices of the kinds of tokens, in US dollars per million.
+type Lines struct {
+	Input  *float64 `json:"input"`  // nil: unknown
+	Output *float64 `json:"output"` // nil: unknown
 	// Cached is for input read from the provider's cache; nil: as Input.
-	Cached *float64
+	Cached *float64 `json:"cached"`
 	// CacheWrite is for input written to the provider's cache; nil: as Input.
-	CacheWrite *float64
+	CacheWrite *float64 `json:"cache_write"`
 	// Reasoning is for output that the model thinks; nil: as Output.
-	Reasoning *float64
-	// ThousandCalls comes on top of tokens, in US dollars per thousand calls.
-	ThousandCalls *float64
-	// Tiered says that these are the prices of small calls, and that all
-	// tokens of a call with more input than some threshold cost another price.
-	Tiered bool
+	Reasoning *float64 `json:"reasoning"`
+}
+
+// Tier is what all tokens of a call cost that has more than Above input tokens.
+type Tier struct {
+	Above int64 `json:"above"`
+	Lines
 }
 
 // rates are the prices of a period.
@@ -88,14 +99,26 @@ func (r *rates) cost(u Usage) (usd float64, ok bool) {
 }
 
 func (r *rates) prices() (Prices, bool) {
-	p := Prices{
-		Input: r.Input.value(), Output: r.Output.value(), Cached: r.Cached.value(),
-		CacheWrite: r.CacheWrite.value(), Reasoning: r.Reasoning.value(), ThousandCalls: r.Calls.value(),
-	}
+	p := Prices{Lines: r.lines(0), ThousandCalls: r.Calls.value(0), Tiers: []Tier{}}
+	var above []int64
 	for _, rt := range []rate{r.Input, r.Output, r.Cached, r.CacheWrite, r.Reasoning} {
-		p.Tiered = p.Tiered || len(rt.tiers) > 0
+		for _, t := range rt.tiers {
+			above = append(above, t.above)
+		}
+	}
+	slices.Sort(above)
+	for _, n := range slices.Compact(above) {
+		p.Tiers = append(p.Tiers, Tier{Above: n, Lines: r.lines(n + 1)})
 	}
 	return p, r.Input.known
+}
+
+// lines are the prices of a call with that many input tokens.
+func (r *rates) lines(input int64) Lines {
+	return Lines{
+		Input: r.Input.value(input), Output: r.Output.value(input), Cached: r.Cached.value(input),
+		CacheWrite: r.CacheWrite.value(input), Reasoning: r.Reasoning.value(input),
+	}
 }
 
 // at returns the price in a call with that many input tokens, 0 if unknown.
@@ -108,11 +131,12 @@ func (r *rate) at(input int64) float64 {
 	return r.base
 }
 
-func (r *rate) value() *float64 {
+// value is at, nil if unknown.
+func (r *rate) value(input int64) *float64 {
 	if !r.known {
 		return nil
 	}
-	v := r.base // not the table's own: that is immutable
+	v := r.at(input)
 	return &v
 }
 
