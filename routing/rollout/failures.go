@@ -155,11 +155,15 @@ func (f *failures) lastTraces() []string {
 	return out
 }
 
+// leftAlone is the kind of a request that was not sent because so many before had
+// failed. It says nothing of why they did.
+const leftAlone = "circuit_open"
+
 // commonest is the kind that most of the candidate's failures were of.
 func (f *failures) commonest() string {
 	best := kind{}
 	for _, k := range f.kinds {
-		if k.n > best.n {
+		if k.n > best.n && k.name != leftAlone || best.n == 0 {
 			best = k
 		}
 	}

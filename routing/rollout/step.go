@@ -50,6 +50,7 @@ type move struct {
 	actor    string
 	changed  bool // something was decided
 	emit     []Effect
+	found    []string // what the guards have found, in words
 }
 
 // effects compares the status with the one before.
@@ -165,8 +166,9 @@ func (m *move) measured() bool { return m.evidence != nil && m.evidence.mark == 
 
 // judge acts on guards that fail or err, and reports whether the rollout goes on.
 func (m *move) judge(guards []GuardStatus) bool {
-	m.Guards = make([]GuardStatus, len(guards))
+	m.Guards, m.found = make([]GuardStatus, len(guards)), nil
 	for i, g := range guards {
+		m.found = append(m.found, g.words)
 		g.words, g.traces = "", nil
 		m.Guards[i] = g
 	}
@@ -239,11 +241,19 @@ func (m *move) look(gap time.Duration, blocked string) {
 		m.Reason = fmt.Sprintf("held at %s: %s", at, blocked)
 	case m.Step == m.Steps:
 		m.remember()
-		m.complete("all guards pass at " + at)
+		m.complete(m.passed(at))
 	default:
 		m.remember()
-		m.enter(m.Step+1, "all guards pass at "+at)
+		m.enter(m.Step+1, m.passed(at))
 	}
+}
+
+// passed says why a step is over, with what the guards have found.
+func (m *move) passed(at string) string {
+	if len(m.Guards) == 0 {
+		return at + " was held"
+	}
+	return fmt.Sprintf("all guards pass at %s (%s)", at, strings.Join(m.found, "; "))
 }
 
 // missing says what the step still needs before it may end, but time.
