@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -225,8 +226,17 @@ func noProvider(name string) error {
 	return fmt.Errorf("there is no provider %q; declare it in the global option: { llm { provider %s { base_url … } } }", name, name)
 }
 
-// Start opens the data directory.
-func (a *App) Start() error { return a.open() }
+// Start opens the data directory. At the start of the process, what reading
+// configuration, prices and stores took of memory goes back to the system.
+func (a *App) Start() error {
+	if err := a.open(); err != nil {
+		return err
+	}
+	if !reloading() {
+		debug.FreeOSMemory()
+	}
+	return nil
+}
 
 // Stop has nothing to do: requests that are under way still use the app.
 func (a *App) Stop() error { return nil }
