@@ -22,7 +22,7 @@ func init() {
 //
 //  1. the parameter `prompt` in the body, as OpenAI has it on responses:
 //     `{"id": "sentiment", "version": "3", "variables": {"text": "…"}}`. It is
-//     understood on chat completions, too. The id is a prompt's name,
+//     understood on chat completions and messages, too. The id is a prompt's name,
 //     `name@alias`, `name/3` or `prompts:/…`; the version is a number or an
 //     alias. Where OpenAI's own hosted prompts can be meant (a call of the
 //     responses API that no route takes, whose id is none of ours), it is left alone.

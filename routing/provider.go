@@ -59,7 +59,8 @@ type Price struct {
 }
 
 type preset struct {
-	url, env  string
+	url       string // placeholders are resolved
+	env       string // that has the key
 	dialect   string // "": openai
 	keyHeader string // "": that of the dialect
 }

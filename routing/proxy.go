@@ -23,6 +23,8 @@ import (
 // Proxy takes an LLM API call to the provider that llm_router chose, and its
 // answer back. It is terminal for every path below /v1; other paths go on to the next handler.
 //
+// A provider that speaks another dialect than the client is translated to and from.
+//
 // Nothing is sent to the client before the answer is certain: a plain answer
 // when all of it is there, a stream when its first content has come. Until
 // then a failure is answered by the next of the route's fallback variants, and
