@@ -119,7 +119,7 @@ func (b *body) adaptClaude(model string) (adjustments []string) {
 		leaveOut("thinking")
 		leaveOut("output_config")
 	}
-	if n, err := strconv.Atoi(string(b.get("max_tokens"))); err == nil && strings.Contains(model, "claude-") && n > c.MaxTokens(model) {
+	if n, err := strconv.Atoi(string(b.get("max_tokens"))); err == nil && c.Known(model) && n > c.MaxTokens(model) {
 		b.set("max_tokens", strconv.AppendInt(nil, int64(c.MaxTokens(model)), 10))
 		adjustments = append(adjustments, fmt.Sprintf("max_tokens %d sent as %d", n, c.MaxTokens(model)))
 	}

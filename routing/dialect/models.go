@@ -47,10 +47,13 @@ func ClaudeOf(model string) Claude {
 	return Claude{version}
 }
 
+// Known reports whether the model's id is one of Anthropic's.
+func (Claude) Known(model string) bool { return strings.Contains(model, "claude-") }
+
 // MaxTokens is the most that the model can write; 4096 when it is not known.
 func (c Claude) MaxTokens(model string) int {
 	switch {
-	case !strings.Contains(model, "claude-"), c.version < 305:
+	case !c.Known(model), c.version < 305:
 		return 4096
 	case c.version < 307:
 		return 8192

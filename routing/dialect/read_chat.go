@@ -87,6 +87,7 @@ func (r *request) common(doc, key []byte, v jsonscan.Value) {
 	case "thinking":
 		r.readThinking(doc, v)
 	default:
+		r.plainName(key)
 		r.rest = append(r.rest, field{key, v.Of(doc)})
 	}
 }
@@ -141,6 +142,8 @@ func (r *request) chatMessages(doc []byte, list jsonscan.Value) {
 			if !v.IsNull(doc) {
 				r.adjust("audio of an earlier answer left out of the history")
 			}
+		default:
+			r.plainName(key)
 		}
 	}, func(jsonscan.Value) {
 		r.chatMessage(doc, &m)

@@ -22,6 +22,8 @@ func (r *request) readMessages(doc []byte) {
 					role = m
 				case "content":
 					content = m
+				default:
+					r.plainName(key)
 				}
 			}, func(jsonscan.Value) {
 				r.message(doc, role, content)

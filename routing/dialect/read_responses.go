@@ -94,6 +94,8 @@ func (r *request) responsesItem(doc []byte, v jsonscan.Value) {
 			output = m
 		case "encrypted_content":
 			encrypted = m
+		default:
+			r.plainName(key)
 		}
 	}
 	switch kind {

@@ -191,6 +191,13 @@ var wireNames = map[call.Front]string{
 	call.Messages: "Anthropic's messages API", call.GenerateContent: "Gemini's generateContent", call.ChatCompletions: "OpenAI's chat completions",
 }
 
+// plainName refuses a member whose name is escaped: it could be one that counts.
+func (r *request) plainName(name []byte) {
+	if bytes.IndexByte(name, '\\') >= 0 {
+		r.refuse(string(name), "the name %q is escaped, and cannot be translated", name)
+	}
+}
+
 func (r *request) adjust(format string, args ...any) {
 	r.adjustments = append(r.adjustments, fmt.Sprintf(format, args...))
 }

@@ -32,6 +32,7 @@ func TestWhatCannotBeSaid(t *testing.T) {
 		"sound":              {call.ChatCompletions, "anthropic", `{"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}]}]}`, "messages"},
 		"kept file":          {call.ChatCompletions, "gemini", `{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"file-1"}}]}]}`, "messages"},
 		"odd image":          {call.ChatCompletions, "anthropic", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/tiff;base64,AA"}}]}]}`, "messages"},
+		"escaped name":       {call.ChatCompletions, "anthropic", `{"messages":[{"role":"user","c\u006fntent":"x"}]}`, `c\u006fntent`},
 		"unknown role":       {call.ChatCompletions, "anthropic", `{"messages":[{"role":"function","content":"x"}]}`, "messages[].role"},
 		"unknown call":       {call.ChatCompletions, "gemini", `{"messages":[{"role":"tool","tool_call_id":"x","content":"y"}]}`, "messages"},
 		"old model, schema":  {call.ChatCompletions, "old", `{"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}},` + messages + `}`, "response_format"},
@@ -74,6 +75,9 @@ func TestSmallThings(t *testing.T) {
 		adjustment   string
 	}{
 		"most tokens":       {call.ChatCompletions, "anthropic", `{"messages":[{"role":"user","content":"x"}]}`, `"max_tokens":64000`, ""},
+		"more than most":    {call.ChatCompletions, "anthropic", `{"max_tokens":99000,"messages":[{"role":"user","content":"x"}]}`, `"max_tokens":64000`, "max_tokens 99000 sent as 64000"},
+		"open schema":       {call.ChatCompletions, "anthropic", `{"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object","additionalProperties":{"type":"string"}}}}}`, `"schema":{"type":"object","additionalProperties":false}`, "1 limits and open objects left out of the answer's schema"},
+		"most effort":       {call.Messages, "chatcompletions", `{"max_tokens":9,"messages":[{"role":"user","content":"x"}],"output_config":{"effort":"max"}}`, `"reasoning_effort":"high"`, "effort max sent as high"},
 		"of a strange name": {call.ChatCompletions, "alias", `{"messages":[{"role":"user","content":"x"}]}`, `"max_tokens":4096`, ""},
 		"system alone":      {call.ChatCompletions, "anthropic", `{"messages":[{"role":"system","content":"x"}]}`, `"messages":[{"role":"user","content":"x"}]`, "system text sent as the user's: there is no other message"},
 		"odd arguments":     {call.ChatCompletions, "anthropic", `{"messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{cut"}}]}]}`, `"input":{"arguments":"{cut"}`, `arguments of a tool call that are no JSON object sent as {"arguments": …}`},

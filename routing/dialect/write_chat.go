@@ -65,8 +65,9 @@ func (r *request) writeChat(dst []byte) []byte {
 // chatEffort is the effort that Anthropic's parameters for thinking come to.
 func (r *request) chatEffort() string {
 	switch {
-	case r.effort == "max":
-		return "xhigh"
+	case r.effort == "xhigh", r.effort == "max":
+		r.adjust("effort %s sent as high", r.effort)
+		return "high"
 	case r.effort != "" || r.thinking == nil:
 		return r.effort
 	case r.budget == nil:

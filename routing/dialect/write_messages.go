@@ -12,9 +12,12 @@ func (r *request) writeMessages(dst []byte) []byte {
 	c := ClaudeOf(r.to.Model)
 	w := jsonscan.Write(dst)
 	w.String("model", r.to.Model)
-	most := r.maxTokens
-	if most == nil {
-		most = strconv.AppendInt(nil, int64(c.MaxTokens(r.to.Model)), 10)
+	most, limit := r.maxTokens, c.MaxTokens(r.to.Model)
+	if n, err := strconv.Atoi(string(most)); most == nil || err == nil && n > limit && c.Known(r.to.Model) {
+		if most != nil {
+			r.adjust("max_tokens %d sent as %d", n, limit)
+		}
+		most = strconv.AppendInt(nil, int64(limit), 10)
 	}
 	w.Raw("max_tokens", most)
 	if r.stream {
@@ -240,8 +243,8 @@ func messagesID(id []byte) []byte {
 	return hashedID(id)
 }
 
-// Anthropic's structured outputs know no limits of numbers, texts and lists,
-// and want every object closed.
+// schemaLimits are what Anthropic's structured outputs do not know: limits of
+// numbers, texts and lists. They also want every object closed.
 var schemaLimits = map[string]bool{
 	"minimum": true, "maximum": true, "exclusiveMinimum": true, "exclusiveMaximum": true, "multipleOf": true,
 	"minLength": true, "maxLength": true, "maxItems": true, "minItems": true, "uniqueItems": true, "minProperties": true, "maxProperties": true,
@@ -271,6 +274,9 @@ func closedSchema(dst, doc []byte, v jsonscan.Value, limits *int) []byte {
 			*limits++
 			continue
 		case name == "additionalProperties":
+			if string(m.Of(doc)) != "false" {
+				*limits++
+			}
 			continue
 		case name == "type":
 			object = bytes.Contains(m.Of(doc), []byte(`"object"`))
@@ -300,7 +306,7 @@ func (r *request) closed(dst, schema []byte, what string) []byte {
 	limits := 0
 	dst = closedSchema(dst, schema, jsonscan.Value{End: len(schema)}, &limits)
 	if limits > 0 {
-		r.adjust("%d limits of numbers, texts and lists left out of %s", limits, what)
+		r.adjust("%d limits and open objects left out of %s", limits, what)
 	}
 	return dst
 }
