@@ -194,16 +194,16 @@ var (
 		"data_dir <path>", "provider <name> { … }", "route <name> { … }", "direct on|off", "traces { … }", "prices <file>",
 		"client_key <name> sha256:<hex>|<placeholder>", "limits { … }",
 	}
-	tracesSyntax = []string{"capture full|metadata|off", "sample <percent>", "retain <duration>", "max_disk <size>", "redact <name|regexp…>"}
+	tracesSyntax = []string{"capture full|metadata|off", "sample <percent>", "retain <duration>", "max_disk <size>", "redact <name|regexp…>", "export <exporter> [<url>] { … }"}
 	limitsSyntax = []string{"max_body <size>", "max_in_flight <n>"}
 )
 
 // repeatable options are told apart by their arguments. Any other is there once in a block.
-var repeatable = []string{"provider", "route", "client_key", "match", "variant", "header", "price", "param", "redact", "step", "guard"}
+var repeatable = []string{"provider", "route", "client_key", "match", "variant", "header", "price", "param", "redact", "step", "guard", "export"}
 
 // later are options of versions to come: an error until then, never ignored.
 var later = []string{
-	"route shadow", "route scorer", "traces export",
+	"route shadow", "route scorer",
 }
 
 // parser fills an App from the global option's block.
@@ -379,6 +379,8 @@ func (p *parser) traces() error {
 			err = p.size(option, &c.MaxDisk)
 		case "redact":
 			err = p.list(option, &c.Redact)
+		case "export":
+			return p.export(c)
 		}
 		if err == nil {
 			if err = c.Validate(); err != nil {
@@ -388,6 +390,30 @@ func (p *parser) traces() error {
 		return err
 	})
 }
+
+// export reads an exporter, in its own module's words.
+func (p *parser) export(c *tracing.Config) error {
+	if !p.NextArg() {
+		return p.usage("export")
+	}
+	name := p.Val()
+	if _, err := caddy.GetModule(exporters + name); err != nil {
+		var known []string
+		for _, m := range caddy.GetModules(exporters[:len(exporters)-1]) {
+			known = append(known, m.ID.Name())
+		}
+		return p.fail("export %q: there is no such exporter; want one of: %s", name, strings.Join(known, ", "))
+	}
+	e, err := caddyfile.UnmarshalModule(p.Dispenser, exporters+name)
+	if err != nil {
+		return err
+	}
+	c.ExportRaw = append(c.ExportRaw, caddyconfig.JSONModuleObject(e, "exporter", name, nil))
+	return nil
+}
+
+// exporters is the namespace of trace exporters.
+const exporters = "llm.trace_exporters."
 
 // value reads an option's one value.
 func (p *parser) value(option string) (v string, err error) {

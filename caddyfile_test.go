@@ -103,7 +103,7 @@ func environment(t *testing.T) string {
 	dir := t.TempDir()
 	for k, v := range map[string]string{
 		"FRONTIER_DATA": filepath.Join(dir, "declared"), "XDG_DATA_HOME": filepath.Join(dir, "xdg"), "HOME": dir,
-		"FRONTIER_KEY_1": "sk-first", "FRONTIER_KEY_2": "sk-second", "FRONTIER_HOST": "llm.example.com", "OPENAI_API_KEY": "", "VLLM_API_KEY": "",
+		"FRONTIER_KEY_1": "sk-first", "FRONTIER_KEY_2": "sk-second", "FRONTIER_HOST": "llm.example.com", "OPENAI_API_KEY": "", "VLLM_API_KEY": "", "MLFLOW_TOKEN": "secret",
 	} {
 		t.Setenv(k, v)
 	}
@@ -297,7 +297,10 @@ func TestJSON(t *testing.T) {
 		"max_body negative":          {`{"llm": {"limits": {"max_body": -1}}}`, `limits max_body -1: want a size above zero`},
 		"handler's unknown provider": {router, `there is no provider "acme"; declare it in the global option: { llm { provider acme { base_url … } } }`},
 		"later shadow":               {`{"llm": {"route": {"r": {"variant": [` + stable + `], "shadow": {}}}}}`, `unknown field "shadow"`},
-		"later export":               {`{"llm": {"traces": {"export": []}}}`, `unknown field "export"`},
+		"export twice":               {`{"llm": {"traces": {"export": [{"exporter": "otlp", "url": "http://h:4318"}, {"exporter": "otlp", "url": "http://h:4318/v1/traces"}]}}}`, `traces export: otlp http://h:4318/v1/traces is there twice; remove one`},
+		"export without URL":         {`{"llm": {"traces": {"export": [{"exporter": "mlflow"}]}}}`, `the URL of the server is missing, as an argument or in MLFLOW_TRACKING_URI`},
+		"export unset variable":      {`{"llm": {"traces": {"export": [{"exporter": "mlflow", "url": "http://h", "header": {"Authorization": "Bearer {env.NOT_SET}"}}]}}}`, `header Authorization: evaluated placeholder {env.NOT_SET} is empty; set it where Caddy runs`},
+		"export semconv":             {`{"llm": {"traces": {"export": [{"exporter": "otlp", "semconv": "v1"}]}}}`, `semconv "v1": want latest, legacy or both`},
 		"unknown option":             {`{"llm": {"providers": {}}}`, `unknown field "providers"`},
 		"unknown provider option":    {`{"llm": {"provider": {"openai": {"key": "x"}}}}`, `unknown field "key"`},
 		"unknown variant option":     {`{"llm": {"route": {"r": {"variant": [{"name": "a", "model": "openai/x", "wieght": 1}]}}}}`, `unknown field "wieght"`},

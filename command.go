@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-frontier/frontier/internal/api"
 	"github.com/caddy-frontier/frontier/tracing"
+	"github.com/caddy-frontier/frontier/tracing/export"
 )
 
 func registerCommand() {
@@ -91,6 +92,7 @@ rollouts are, and the traffic of the last hour.
 			Providers map[string]providerView `json:"providers"`
 			Prompts   int                     `json:"prompts"`
 			Traces    tracing.Counters        `json:"traces"`
+			Exports   []export.Status         `json:"exports"`
 		}
 		if done, err := r.get("/llm/", nil, &status); done || err != nil {
 			return err
@@ -107,6 +109,7 @@ rollouts are, and the traffic of the last hour.
 		if err := r.rollouts(); err != nil {
 			return err
 		}
+		r.exports(status.Exports)
 		return r.traffic()
 	})
 }
@@ -164,6 +167,22 @@ func (r *request) providers(all map[string]providerView) {
 }
 
 // recorded says in one line what became of the traces offered since the store was opened.
+func (r *request) exports(all []export.Status) {
+	if len(all) == 0 {
+		return
+	}
+	t := table{columns: []column{{name: "traces exported to"}, {name: "delivered", right: true}, {name: "refused", right: true}, {name: "failing", paint: paintMissing}}}
+	for _, e := range all {
+		failing := "no"
+		if e.Error != nil {
+			failing = *e.Error
+		}
+		t.add(e.Destination, count(float64(e.Exported)), count(float64(e.Refused)), failing)
+	}
+	r.line("")
+	r.table(t)
+}
+
 func recorded(c *tracing.Counters) string {
 	parts := []string{count(float64(c.Written)) + " written"}
 	if c.Queued > 0 {

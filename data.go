@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
+	"github.com/caddy-frontier/frontier/tracing/export"
 )
 
 // data is what one data directory holds, opened. Configurations before and
@@ -27,6 +28,7 @@ type data struct {
 	control  *control.Store
 	registry *prompts.Registry
 	traces   *tracing.Store
+	exports  *export.Set
 	routing  *routing.State
 
 	mu   sync.Mutex
@@ -73,8 +75,19 @@ func newData(dir string, log *zap.Logger) (_ *data, err error) {
 	if d.routing, err = routing.NewState(d.control, dir, log.Named("routing")); err != nil {
 		return nil, err
 	}
-	d.traces, err = tracing.Open(filepath.Join(dir, "traces"), log.Named("traces"), tracing.Options{})
-	return d, err
+	if d.traces, err = tracing.Open(filepath.Join(dir, "traces"), log.Named("traces"), tracing.Options{}); err != nil {
+		return nil, err
+	}
+	d.exports = export.NewSet(d.traces, filepath.Join(dir, "exports"), d.promptTags, log.Named("export"))
+	return d, nil
+}
+
+func (d *data) promptTags(name string, version int) map[string]string {
+	v, err := d.registry.Current().Resolve(prompts.Reference{Name: name, Version: version})
+	if err != nil {
+		return nil
+	}
+	return v.Tags
 }
 
 // retain puts a configuration's limits of traces in force, until release: a
@@ -108,6 +121,9 @@ func (d *data) flush(limit time.Duration) {
 // Destruct closes whatever is open.
 func (d *data) Destruct() error {
 	var errs []error
+	if d.exports != nil {
+		d.exports.Close(exitWait)
+	}
 	if d.traces != nil {
 		errs = append(errs, d.traces.Close())
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
+	"github.com/caddy-frontier/frontier/tracing/export"
 )
 
 func init() {
@@ -70,6 +71,7 @@ type App struct {
 	prices  *price.Table
 	admit   *call.Admission
 	started time.Time
+	exports []tracing.Exporter
 
 	opening  sync.Mutex
 	opened   atomic.Bool
@@ -146,6 +148,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.announce(ctx); err != nil {
 		return err
 	}
+	if a.exports, err = a.loadExporters(ctx); err != nil {
+		return err
+	}
 	if a.admit, err = a.admission(); err != nil || !reloading() {
 		return err
 	}
@@ -160,6 +165,24 @@ func (a *App) announce(ctx caddy.Context) error {
 	}
 	a.table.Emit = func(name string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, name, data) }
 	return ctx.GetMetricsRegistry().Register(a.table)
+}
+
+func (a *App) loadExporters(ctx caddy.Context) (list []tracing.Exporter, err error) {
+	if a.Traces == nil || a.Traces.ExportRaw == nil {
+		return nil, nil
+	}
+	modules, err := ctx.LoadModule(a.Traces, "ExportRaw")
+	if err != nil {
+		return nil, fmt.Errorf("traces export: %w", err)
+	}
+	for _, m := range modules.([]any) {
+		e, ok := m.(tracing.Exporter)
+		if !ok {
+			return nil, fmt.Errorf("traces export: module %T is no trace exporter", m)
+		}
+		list = append(list, e)
+	}
+	return list, export.Check(list)
 }
 
 // reloading reports whether this process runs a configuration already; caddy
@@ -226,12 +249,14 @@ func noProvider(name string) error {
 	return fmt.Errorf("there is no provider %q; declare it in the global option: { llm { provider %s { base_url … } } }", name, name)
 }
 
-// Start opens the data directory. At the start of the process, what reading
-// configuration, prices and stores took of memory goes back to the system.
+// Start opens the data directory, and starts the export of traces. At the start
+// of the process, what reading configuration, prices and stores took of memory
+// goes back to the system.
 func (a *App) Start() error {
 	if err := a.open(); err != nil {
 		return err
 	}
+	a.data.exports.Use(a.exports)
 	if !reloading() {
 		debug.FreeOSMemory()
 	}
@@ -289,6 +314,7 @@ func (a *App) Cleanup() error {
 	}
 	a.table.Detach()
 	a.data.release(a.kept)
+	a.data.exports.Release(a.exports)
 	release := func(limit time.Duration) {
 		a.recorder.Wait(limit)
 		a.view.Close()
@@ -298,6 +324,7 @@ func (a *App) Cleanup() error {
 		// Configurations before this one may still hold the directory, for the sake of streams that end with the process.
 		a.recorder.Wait(exitWait)
 		a.data.flush(exitWait)
+		a.data.exports.Close(exitWait)
 		release(0)
 		return nil
 	}
@@ -312,7 +339,7 @@ const (
 	// lateRequests is for how long the servers of a replaced configuration may
 	// still get a request: net/http leaves connections on which none has come yet open for five seconds.
 	lateRequests = 6 * time.Second
-	// exitWait bounds how long the end of the process waits for each of: calls, and traces to be written.
+	// exitWait bounds how long the end of the process waits for each of: calls, traces to be written, and to be exported.
 	exitWait = 3 * time.Second
 )
 

@@ -40,6 +40,7 @@ func serveStatus(w http.ResponseWriter, _ *http.Request) error {
 		"providers": providers,
 		"prompts":   len(a.view.Current().Names()),
 		"traces":    a.data.traces.Counters(),
+		"exports":   a.data.exports.Status(),
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package tracing
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -44,6 +45,10 @@ type Config struct {
 	// withheld when there are names. JSON inside a text, such as the
 	// arguments of a tool call, is a text: expressions apply to it, names do not.
 	Redact []string `json:"redact,omitempty"`
+
+	// Where finished traces are sent to, besides being stored: as they are
+	// stored, and in the background.
+	ExportRaw []json.RawMessage `json:"export,omitempty" caddy:"namespace=llm.trace_exporters inline_key=exporter"`
 }
 
 // Validate says what is wrong with the configuration.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/caddy-frontier/frontier/internal/call"
@@ -103,6 +104,7 @@ func (w *writer) feedback(id [16]byte, fb *Feedback) error {
 				return fmt.Errorf("writing %s: %w", key.name(), err)
 			}
 			if found {
+				s.appended(key)
 				return nil
 			}
 		}
@@ -166,7 +168,7 @@ func (f *Feedback) checksum(seq, at int64) int64 {
 // feedback reads what was said of a trace. What is damaged is left out, with an error.
 func (f *readFile) feedback(seq int64) (list []Feedback, damaged error) {
 	list = []Feedback{}
-	stmt, err := f.conn.Prepare("SELECT at_us, name, value, comment, source, crc FROM feedback WHERE seq = ?1 ORDER BY n")
+	stmt, err := f.conn.Prepare("SELECT n, seq, at_us, name, value, comment, source, crc FROM feedback WHERE seq = ?1 ORDER BY n")
 	if err != nil {
 		return list, fmt.Errorf("%w: %w", errDamaged, err)
 	}
@@ -182,17 +184,26 @@ func (f *readFile) feedback(seq int64) (list []Feedback, damaged error) {
 		if !more {
 			return list, damaged
 		}
-		at := stmt.ColumnInt64(0)
-		fb := Feedback{
-			Name: stmt.ColumnText(1), Value: json.RawMessage(stmt.ColumnText(2)), Comment: stmt.ColumnText(3), Source: stmt.ColumnText(4),
-			At: Time{time.UnixMicro(at).UTC()},
-		}
-		if fb.checksum(seq, at) != stmt.ColumnInt64(5) || !json.Valid(fb.Value) {
-			damaged = fmt.Errorf("%w: checksum", errDamaged)
+		fb, err := readFeedback(stmt)
+		if err != nil {
+			damaged = err
 			continue
 		}
 		list = append(list, fb)
 	}
+}
+
+// readFeedback reads a row of feedback: all its columns, in their order.
+func readFeedback(stmt *sqlite.Stmt) (Feedback, error) {
+	at := stmt.ColumnInt64(2)
+	fb := Feedback{
+		Name: stmt.ColumnText(3), Value: json.RawMessage(stmt.ColumnText(4)), Comment: stmt.ColumnText(5), Source: stmt.ColumnText(6),
+		At: Time{time.UnixMicro(at).UTC()},
+	}
+	if fb.checksum(stmt.ColumnInt64(1), at) != stmt.ColumnInt64(7) || !json.Valid(fb.Value) {
+		return fb, fmt.Errorf("%w: checksum", errDamaged)
+	}
+	return fb, nil
 }
 
 // serveFeedback answers POST /v1/feedback.

@@ -295,6 +295,7 @@ func (p *preparer) describe(r *Record, usage *call.Usage, notes []string, reques
 		o.String("message", cut(x.text(c.Message), 4<<10))
 	}
 	o.String("w3c_trace_id", c.W3CTraceID)
+	o.String("w3c_span_id", c.W3CSpanID)
 	parameters := []byte(c.Sent)
 	if parameters == nil && !request {
 		parameters = appendParameters(nil, &c.Object)

@@ -69,6 +69,7 @@ type Trace struct {
 	Message     *string           `json:"message"`      // what went wrong
 	NearMiss    json.RawMessage   `json:"near_miss"`    // why no prompt was recognised
 	W3CTraceID  *string           `json:"w3c_trace_id"` // the caller's
+	W3CSpanID   *string           `json:"w3c_span_id"`  // the caller's span that the call was made in
 	Truncated   bool              `json:"truncated"`    // a body was too large to be kept whole
 	Notes       []string          `json:"notes,omitempty"`
 }

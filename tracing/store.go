@@ -58,8 +58,9 @@ type Store struct {
 	stopped  chan struct{}
 	closing  sync.Once
 
-	mu    sync.Mutex
-	files map[fileKey]bool // that exist
+	mu        sync.Mutex
+	files     map[fileKey]bool // that exist
+	followers map[*Follower]bool
 
 	writer writer // the writer goroutine's own
 }
@@ -124,7 +125,7 @@ func Open(dir string, log *zap.Logger, o Options) (*Store, error) {
 		return nil, fmt.Errorf("opening trace store %s: %w", dir, err)
 	}
 	s := &Store{
-		dir: dir, log: log, options: o, lock: lock, queue: newQueue(), files: map[fileKey]bool{},
+		dir: dir, log: log, options: o, lock: lock, queue: newQueue(), files: map[fileKey]bool{}, followers: map[*Follower]bool{},
 		commands: make(chan command), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.readers.init(s)

@@ -97,29 +97,12 @@ func (f *readFile) trace(id [16]byte) (t Trace, found bool, err error) {
 	if err != nil || seq == 0 {
 		return t, false, err
 	}
-	w, err := f.call(seq)
-	if err == nil && w.id != id {
-		err = fmt.Errorf("%w: the row is another trace's", errDamaged)
-	}
-	t = Trace{Request: null, Response: null, Parameters: null, Adjustments: []string{}, Variables: map[string]string{}, Spans: []Span{}, Feedback: []Feedback{}, NearMiss: null}
-	if errors.Is(err, errDamaged) {
-		f.store.noteDamage(f.key.name(), fmt.Sprintf("row of %x", id[:]), err)
-		t.Row = damagedRow(id, seq, err)
-		return t, true, nil
-	}
-	if err != nil {
+	if t, err = f.traceAt(seq, id); err != nil {
+		if errors.Is(err, errDamaged) {
+			t.Row = damagedRow(id, seq, err)
+			return t, true, nil
+		}
 		return t, false, err
-	}
-	t.Row = w.show()
-	t.Truncated = w.flags&flagTruncated != 0
-	e, err := f.entry(&w)
-	switch {
-	case errors.Is(err, errDamaged):
-		t.Damaged = "bodies: " + err.Error()
-	case err != nil:
-		return t, false, err
-	default:
-		t.fill(&e)
 	}
 	t.Feedback, err = f.feedback(seq)
 	if errors.Is(err, errDamaged) {
@@ -129,10 +112,39 @@ func (f *readFile) trace(id [16]byte) (t Trace, found bool, err error) {
 	return t, true, err
 }
 
+// traceAt reads the trace with that key, without its feedback. Only a damaged
+// row is an error; what else is damaged is said in the trace.
+func (f *readFile) traceAt(seq int64, id [16]byte) (Trace, error) {
+	t := Trace{Request: null, Response: null, Parameters: null, Adjustments: []string{}, Variables: map[string]string{}, Spans: []Span{}, Feedback: []Feedback{}, NearMiss: null}
+	w, err := f.call(seq)
+	if err == nil && w.id != id {
+		err = fmt.Errorf("%w: the row is another trace's", errDamaged)
+	}
+	if errors.Is(err, errDamaged) {
+		f.store.noteDamage(f.key.name(), fmt.Sprintf("row of %x", id[:]), err)
+	}
+	if err != nil {
+		return t, err
+	}
+	t.Row = w.show()
+	t.Truncated = w.flags&flagTruncated != 0
+	e, err := f.entry(&w)
+	switch {
+	case errors.Is(err, errDamaged):
+		t.Damaged = "bodies: " + err.Error()
+	case err != nil:
+		return t, err
+	default:
+		t.fill(&e)
+	}
+	return t, nil
+}
+
 // details is what describe writes.
 type details struct {
 	Message     string            `json:"message"`
 	W3CTraceID  string            `json:"w3c_trace_id"`
+	W3CSpanID   string            `json:"w3c_span_id"`
 	Parameters  json.RawMessage   `json:"parameters"`
 	Adjustments []string          `json:"adjustments"`
 	Variables   map[string]string `json:"variables"`
@@ -170,7 +182,7 @@ func (t *Trace) fill(e *entry) {
 			t.Damaged = "details: " + err.Error()
 		}
 	}
-	t.Message, t.W3CTraceID, t.Notes = known(d.Message), known(d.W3CTraceID), d.Notes
+	t.Message, t.W3CTraceID, t.W3CSpanID, t.Notes = known(d.Message), known(d.W3CTraceID), known(d.W3CSpanID), d.Notes
 	if d.Parameters != nil {
 		t.Parameters = d.Parameters
 	}

@@ -135,8 +135,9 @@ func (w *writer) write(batch []*Record) {
 
 func (w *writer) writeDay(day int, batch []*Record) {
 	s := w.store
+	var key fileKey
 	for try := 0; ; try++ {
-		key := s.lastPart(day)
+		key = s.lastPart(day)
 		err := w.transaction(key, batch)
 		if err == nil {
 			break
@@ -158,6 +159,7 @@ func (w *writer) writeDay(day int, batch []*Record) {
 		s.log.Info("traces are stored again", zap.String("dir", s.dir))
 	}
 	s.written.Add(int64(len(batch)))
+	s.appended(key)
 	for _, r := range batch {
 		r.free()
 	}
@@ -309,6 +311,7 @@ func (w *writer) quarantine(key fileKey, cause error) {
 	s := w.store
 	w.closeFile(key)
 	s.readers.forget(key)
+	s.begunAgain(key)
 	s.damaged.Add(1)
 	old := filepath.Join(s.dir, key.name())
 	aside := fmt.Sprintf("%s.damaged-%d", old, s.options.Now().Unix())

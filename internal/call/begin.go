@@ -324,9 +324,7 @@ func (c *Call) identify(r *http.Request) {
 	default: // metadata; a word that we do not know asks for less than everything
 		c.Capture = CaptureMetadata
 	}
-	if p := strings.Split(h.Get("Traceparent"), "-"); len(p) == 4 && len(p[1]) == 32 {
-		c.W3CTraceID = p[1]
-	}
+	c.W3CTraceID, c.W3CSpanID = readTraceparent(h.Get("Traceparent"))
 	if b := h.Get("Baggage"); b != "" {
 		c.readBaggage(b)
 	}
@@ -334,6 +332,25 @@ func (c *Call) identify(r *http.Request) {
 		c.Retry = true
 	}
 	c.Key = keyFingerprint(h)
+}
+
+// readTraceparent reads a W3C traceparent header, which later versions may
+// make longer: 00-<trace id>-<span id>-<flags>.
+func readTraceparent(header string) (traceID, spanID string) {
+	const length = len("00-") + 32 + len("-") + 16 + len("-01")
+	if len(header) < length || header[2] != '-' || header[35] != '-' || header[52] != '-' || header[:2] == "ff" {
+		return "", ""
+	}
+	traceID, spanID = header[3:35], header[36:52]
+	if !isHexID(traceID) || !isHexID(spanID) {
+		return "", ""
+	}
+	return traceID, spanID
+}
+
+// isHexID reports whether s is of lower-case hex digits, not all of them zero.
+func isHexID(s string) bool {
+	return strings.Trim(s, "0123456789abcdef") == "" && strings.Trim(s, "0") != ""
 }
 
 // readBaggage reads session.id and user.id of a W3C baggage header.

@@ -113,6 +113,7 @@ type Call struct {
 	Retry              bool // the SDK says that it is retrying
 	Capture            Capture
 	W3CTraceID         string // the caller's, 32 hex digits
+	W3CSpanID          string // the caller's span, 16 hex digits
 
 	// Set by llm_trace.
 	Traced bool // another llm_trace further in has nothing to do
