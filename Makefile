@@ -9,10 +9,11 @@ FUMPT   := v0.12.0
 SDK     := tests/sdk
 key      = $(shell cat $(1) 2>/dev/null | sha256sum | cut -c1-16)
 VENV    := $(CACHE)/python-$(call key,$(SDK)/python/requirements.txt)
+MLFLOW  := $(CACHE)/mlflow-$(call key,$(SDK)/mlflow/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo demo-regression test test-go test-sdk test-sdk-python test-sdk-node sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
+.PHONY: help build demo demo-regression test test-go test-sdk test-sdk-python test-sdk-node test-sdk-mlflow sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -33,7 +34,7 @@ test: test-go test-sdk ## Run all tests but one with a real model; sets up what 
 test-go: ## Run the Go tests
 	go test $(GOFLAGS_) ./...
 
-test-sdk: test-sdk-python test-sdk-node ## Run the vendors' real SDKs against a running ./caddy
+test-sdk: test-sdk-python test-sdk-node test-sdk-mlflow ## Run the vendors' real SDKs, and MLflow, against a running ./caddy
 
 sdk-gateway: build
 	go build $(GOFLAGS_) -o $(CACHE)/fakeprovider ./internal/fakeprovider/cmd
@@ -49,6 +50,20 @@ test-sdk-python: sdk-gateway
 	  $(SDK_ENV) $(VENV)/bin/python -m pytest -q -p no:cacheprovider $(SDK)/python; \
 	elif [ -n "$$CI" ]; then echo "SDK tests: python3 with venv is needed" >&2; exit 1; \
 	else echo "*** SKIPPED: the SDK tests in Python need python3 with venv, and the package registry ***" >&2; fi
+
+# A real MLflow server, and its client that reads back what came. It is large, so it has an environment of its own.
+# FRONTIER_MLFLOW_TRACES=10000 FRONTIER_MLFLOW_OUTAGE=60 make test-sdk-mlflow: a long outage, in about ten minutes
+$(MLFLOW)/.ready:
+	rm -rf $(MLFLOW)
+	python3 -m venv $(MLFLOW)
+	$(MLFLOW)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $(SDK)/mlflow/requirements.txt
+	touch $@
+
+test-sdk-mlflow: sdk-gateway
+	@if command -v python3 >/dev/null && $(MAKE) --no-print-directory $(MLFLOW)/.ready; then \
+	  $(SDK_ENV) $(MLFLOW)/bin/python -m pytest -q -p no:cacheprovider $(SDK)/mlflow; \
+	elif [ -n "$$CI" ]; then echo "MLflow tests: python3 with venv is needed" >&2; exit 1; \
+	else echo "*** SKIPPED: the tests with MLflow need python3 with venv, and the package registry ***" >&2; fi
 
 $(NODE)/.ready:
 	rm -rf $(NODE)

@@ -51,9 +51,13 @@ type MLflow struct {
 
 	server     *MLflowServer
 	experiment string // its id; "": not yet known
+	checked    time.Time
 	sent       *tracing.Batch
 	done       int // links of sent that are made, or feedbacks
 }
+
+// checkExperiment is how often it is looked whether the experiment is there.
+const checkExperiment = time.Minute
 
 // parallelLinks is how many prompt links are under way at once: MLflow takes
 // one in a request.
@@ -163,12 +167,13 @@ func (m *MLflow) Export(ctx context.Context, b *tracing.Batch) error {
 }
 
 func (m *MLflow) exportSpans(ctx context.Context, b *tracing.Batch) error {
-	if m.experiment == "" {
+	// MLflow takes traces for a deleted experiment, where nobody sees them.
+	if m.experiment == "" || time.Since(m.checked) > checkExperiment {
 		id, err := m.server.experiment(ctx, m.Experiment)
 		if err != nil {
 			return err
 		}
-		m.experiment = id
+		m.experiment, m.checked = id, time.Now()
 	}
 	header := http.Header{"X-Mlflow-Experiment-Id": {m.experiment}}
 	_, err := m.server.client.post(ctx, m.server.base+"/v1/traces", header, true, mlflowResource(), mlflowSpans(b))
