@@ -39,6 +39,7 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 		}
 	}
 	t.Setenv("RESERVE_API_KEY", "sk-fedcba9876543210")
+	t.Setenv("OTLP_TOKEN", "secret")
 	for name, text := range found {
 		t.Run(name, func(t *testing.T) {
 			if formatted := caddyfile.Format([]byte(text)); !bytes.Equal(formatted, []byte(text)) {

@@ -70,11 +70,12 @@ type App struct {
 	table   *routing.Table
 	prices  *price.Table
 	admit   *call.Admission
-	started time.Time
+	since   time.Time
 	exports []tracing.Exporter
 
 	opening  sync.Mutex
 	opened   atomic.Bool
+	started  atomic.Bool
 	cleaned  bool
 	data     *data
 	kept     *tracing.Config // Traces, or the defaults
@@ -101,7 +102,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // takes any request: what is wrong with the directory must not be felt by requests.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
-	a.started = time.Now()
+	a.since = time.Now()
 	if err := a.check(); err != nil {
 		return err
 	}
@@ -149,6 +150,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if a.exports, err = a.loadExporters(ctx); err != nil {
+		return err
+	}
+	if err := a.registerMetrics(ctx); err != nil {
 		return err
 	}
 	if a.admit, err = a.admission(); err != nil || !reloading() {
@@ -257,6 +261,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.data.exports.Use(a.exports)
+	a.started.Store(true)
 	if !reloading() {
 		debug.FreeOSMemory()
 	}

@@ -34,7 +34,7 @@ func serveStatus(w http.ResponseWriter, _ *http.Request) error {
 	}
 	api.WriteJSON(w, http.StatusOK, map[string]any{
 		"version":   Version(),
-		"since":     a.started.UTC().Format(time.RFC3339),
+		"since":     a.since.UTC().Format(time.RFC3339),
 		"data_dir":  a.dir,
 		"routes":    len(a.Route),
 		"providers": providers,

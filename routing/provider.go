@@ -257,5 +257,8 @@ func (p *Provider) Close() {
 	}
 }
 
+// OpenCircuits is how many models (with their keys) are left alone for the moment.
+func (p *Provider) OpenCircuits() int { return p.client.OpenCircuits() }
+
 // URL is where the provider is.
 func (p *Provider) URL() string { return p.client.URL().String() }

@@ -185,5 +185,9 @@ func (p *plan) forwarded(wire call.Front, provider *Provider) upstream.Fields {
 			add("OpenAI-Project")
 		}
 	}
+	if parent := p.call.Traceparent(p.request.Header); parent != "" {
+		out = append(out, upstream.Field{Name: "Traceparent", Value: parent})
+		add("Tracestate")
+	}
 	return out
 }

@@ -119,8 +119,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	level := max(recorder.level(c), h.capture)
-	if c.Front == call.Models || c.Front == call.Realtime || level == call.CaptureOff {
+	if c.Front == call.Models || c.Front == call.Realtime || recorder == nil {
 		return next.ServeHTTP(w, r)
+	}
+	if level == call.CaptureOff { // counted all the same
+		err := next.ServeHTTP(w, r)
+		recorder.count(c, err)
+		return err
 	}
 	limit := maxPayload
 	if c.Front == call.Other {
@@ -174,6 +179,7 @@ func (h *Handler) record(t *captureWriter, r *http.Request, recorder *Recorder, 
 		c.Status, rec.Guessed = guessStatus(t, r, rec.HTTPStatus, err), true
 	}
 	rec.Status = c.Status
+	calls.observe(rec, recorder.cost(c.Provider, c.Model, rec, c.Usage))
 	recorder.Offer(rec)
 }
 

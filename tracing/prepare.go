@@ -169,6 +169,9 @@ func (p *preparer) prepare(r *Record) (*row, entry) {
 			w.flags |= flagEstimated
 		}
 		w.cost = r.recorder.cost(s.provider, s.model, r, usage)
+		if c.Usage == nil {
+			calls.observeUsage(r, usage, w.cost)
+		}
 	}
 
 	e := entry{id: w.id}

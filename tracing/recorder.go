@@ -50,12 +50,14 @@ func (r *Recorder) Wait(limit time.Duration) {
 func (r *Recorder) begin() {
 	if r != nil {
 		r.calls.Add(1)
+		calls.inFlight.Inc()
 	}
 }
 
 func (r *Recorder) end() {
 	if r != nil {
 		r.calls.Add(-1)
+		calls.inFlight.Dec()
 	}
 }
 
@@ -89,6 +91,26 @@ func (r *Recorder) Offer(rec *Record) {
 	rec.recorder = r
 	rec.Capture = max(rec.Capture, r.capture)
 	r.store.offer(rec)
+}
+
+// count counts a call that leaves no trace.
+func (r *Recorder) count(c *call.Call, err error) {
+	rec := NewRecord(c)
+	rec.Duration = time.Since(c.Started)
+	if !c.FirstToken.IsZero() {
+		rec.FirstByte = c.FirstToken.Sub(c.Started)
+	}
+	switch {
+	case c.Status != "":
+		rec.Status = c.Status
+	case err != nil:
+		rec.Status = call.StatusError
+	default:
+		rec.Status = call.StatusOK
+	}
+	calls.observe(rec, r.cost(c.Provider, c.Model, rec, c.Usage))
+	rec.Call = nil // it is not the record's
+	rec.free()
 }
 
 // cost returns what the usage costs, NaN when that is not known.

@@ -88,6 +88,14 @@ func (r dropReason) String() string {
 	return [...]string{"", "queue_full", "no_space", "write_error", "closed", "too_large", "invalid_id"}[r]
 }
 
+// DropReasons are the words in Counters.Dropped.
+func DropReasons() (list []string) {
+	for r := dropReason(1); r < dropReasons; r++ {
+		list = append(list, r.String())
+	}
+	return list
+}
+
 // ErrClosed says that the store has been closed.
 var ErrClosed = errors.New("the trace store is closed")
 

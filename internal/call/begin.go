@@ -348,6 +348,16 @@ func readTraceparent(header string) (traceID, spanID string) {
 	return traceID, spanID
 }
 
+// Traceparent is the W3C traceparent for what is done for the call: in the
+// caller's trace, below the call's own span, whose id is the second half of
+// the call's. It is "" when the caller sent none.
+func (c *Call) Traceparent(h http.Header) string {
+	if c.W3CTraceID == "" {
+		return ""
+	}
+	return "00-" + c.W3CTraceID + "-" + c.ID[16:] + h.Get("Traceparent")[52:55]
+}
+
 // isHexID reports whether s is of lower-case hex digits, not all of them zero.
 func isHexID(s string) bool {
 	return strings.Trim(s, "0123456789abcdef") == "" && strings.Trim(s, "0") != ""

@@ -352,3 +352,39 @@ func TestErrorsInTheDialectOfTheCall(t *testing.T) {
 		}
 	}
 }
+
+func TestTraceparent(t *testing.T) {
+	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	for name, tt := range map[string]struct{ header, trace, span, flags string }{
+		"sampled":        {"00-" + trace + "-" + span + "-01", trace, span, "-01"},
+		"not sampled":    {"00-" + trace + "-" + span + "-00", trace, span, "-00"},
+		"later version":  {"01-" + trace + "-" + span + "-01-more", trace, span, "-01"},
+		"none":           {"", "", "", ""},
+		"no trace":       {"00-" + strings.Repeat("0", 32) + "-" + span + "-01", "", "", ""},
+		"no span":        {"00-" + trace + "-" + strings.Repeat("0", 16) + "-01", "", "", ""},
+		"upper case":     {"00-" + strings.ToUpper(trace) + "-" + span + "-01", "", "", ""},
+		"forbidden":      {"ff-" + trace + "-" + span + "-01", "", "", ""},
+		"short":          {"00-" + trace + "-" + span, "", "", ""},
+		"not hex":        {"00-" + trace[:31] + "\r-" + span + "-01", "", "", ""},
+		"something else": {strings.Repeat("x", 200), "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","messages":[]}`))
+			r.Header.Set("Traceparent", tt.header)
+			c, _, _, fail := call.Begin(r, nil)
+			if fail != nil {
+				t.Fatal(fail)
+			}
+			if c.W3CTraceID != tt.trace || c.W3CSpanID != tt.span {
+				t.Errorf("got %q and %q", c.W3CTraceID, c.W3CSpanID)
+			}
+			want := ""
+			if tt.trace != "" {
+				want = "00-" + trace + "-" + c.ID[16:] + tt.flags
+			}
+			if got := c.Traceparent(r.Header); got != want {
+				t.Errorf("goes on as %q, want %q", got, want)
+			}
+		})
+	}
+}

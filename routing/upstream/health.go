@@ -91,6 +91,19 @@ func (h *health) allow(model, key string, now time.Time) bool {
 	return true
 }
 
+// OpenCircuits counts the circuits that are open.
+func (c *Client) OpenCircuits() (n int) {
+	h := &c.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.circuits {
+		if !c.probe.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // note takes the outcome of an attempt into account; nil: it succeeded.
 func (h *health) note(model, key string, f *Fault, now time.Time) {
 	h.mu.Lock()

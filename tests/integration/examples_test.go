@@ -84,7 +84,7 @@ func question(model, text string) object {
 func TestExamples(t *testing.T) {
 	own := map[string]func(*testing.T, *gateway){"pool": runPool, "production": runProduction, "split": runSplit, "observe": runObserve, "rollout": runRollout}
 	found, err := filepath.Glob(examples + "*/Caddyfile")
-	if err != nil || len(found) < 6 {
+	if err != nil || len(found) < 7 {
 		t.Fatal(found, err)
 	}
 	for _, file := range found {

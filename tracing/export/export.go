@@ -141,7 +141,7 @@ type Status struct {
 	Exported    int64   `json:"exported"` // traces that were delivered
 	Feedback    int64   `json:"feedback"` // feedback that was delivered
 	Refused     int64   `json:"refused"`  // both, which the destination does not accept
-	Failures    int64   `json:"failures"` // attempts
+	Failures    int64   `json:"failures"` // attempts that failed
 	Error       *string `json:"error"`    // of the last attempt; null when it succeeded
 }
 

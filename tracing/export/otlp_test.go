@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func exported(t *testing.T, o *OTLP, r *receiver, c tracing.Config, change ...fu
 	for len(spans) < len(r.spans) { // by start
 		var next *tracepb.Span
 		for _, s := range r.spans {
-			if string(s.GetParentSpanId()) == string(root.GetSpanId()) && s.GetStartTimeUnixNano() > spans[len(spans)-1].GetStartTimeUnixNano()-1 && !contains(spans, s) &&
+			if string(s.GetParentSpanId()) == string(root.GetSpanId()) && s.GetStartTimeUnixNano() > spans[len(spans)-1].GetStartTimeUnixNano()-1 && !slices.Contains(spans, s) &&
 				(next == nil || s.GetStartTimeUnixNano() < next.GetStartTimeUnixNano()) {
 				next = s
 			}
@@ -47,15 +48,6 @@ func exported(t *testing.T, o *OTLP, r *receiver, c tracing.Config, change ...fu
 		spans = append(spans, next)
 	}
 	return spans
-}
-
-func contains(list []*tracepb.Span, s *tracepb.Span) bool {
-	for _, have := range list {
-		if have == s {
-			return true
-		}
-	}
-	return false
 }
 
 func same(t *testing.T, s *tracepb.Span, want map[string]any) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -65,11 +66,8 @@ func (c *client) do(ctx context.Context, method, url string, header http.Header,
 	if err != nil {
 		return nil, err
 	}
-	for _, h := range []http.Header{header, c.headers} {
-		for name, values := range h {
-			r.Header[name] = values
-		}
-	}
+	maps.Copy(r.Header, header)
+	maps.Copy(r.Header, c.headers)
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, err
