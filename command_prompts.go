@@ -73,6 +73,8 @@ what else differs. A version is a number, @ALIAS or latest.
 		c.aliasCommand(),
 		c.renderCommand(),
 		c.recognizeCommand(),
+		c.importPromptsCommand(),
+		c.exportPromptsCommand(),
 	)
 }
 

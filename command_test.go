@@ -2,6 +2,7 @@ package frontier_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -287,11 +288,27 @@ func words(t *testing.T, line string) (out []string) {
 	return out
 }
 
+// fakeRegistry is an MLflow that has one prompt without versions and accepts
+// everything. The tests in tests/sdk/mlflow use a real one.
+func fakeRegistry(t *testing.T) *httptest.Server {
+	const model = `{"name":"senti","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"}]}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := map[string]string{
+			"registered-models/search": `{"registered_models":[` + model + `]}`, "registered-models/get": `{"registered_model":` + model + `}`,
+			"model-versions/create": `{"model_version":{"version":"1"}}`,
+		}[strings.TrimPrefix(r.URL.Path, "/api/2.0/mlflow/")]
+		fmt.Fprint(w, cmp.Or(answer, "{}"))
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
 // TestCommandExamples runs the examples of every command's long description.
 func TestCommandExamples(t *testing.T) {
 	llm := caddycmd.Commands()["llm"]
 	root := &cobra.Command{Use: "llm", Short: llm.Short, Long: llm.Long}
 	llm.CobraFunc(root)
+	registry := fakeRegistry(t)
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
 		switch cmd.Name() {
@@ -325,6 +342,7 @@ func TestCommandExamples(t *testing.T) {
 				if strings.Contains(line, " watch") {
 					f.asked = func(*http.Request) { f.become("GET /llm/routes/support", "GET /llm/routes/completed") }
 				}
+				line = strings.ReplaceAll(line, "http://127.0.0.1:5000", registry.URL)
 				args := append(words(t, line), "--address", f.address())
 				if r := run(ctx, "", args...); r.code != 0 {
 					t.Errorf("%s: exit %d\n%s", line, r.code, r.stderr)

@@ -115,6 +115,14 @@ type Draft struct {
 	Parent         int // the version it was made from; 0: the latest
 }
 
+// Hash is the content hash of the version that the draft would become.
+func (d *Draft) Hash() (string, error) {
+	if err := d.check(); err != nil {
+		return "", err
+	}
+	return contentHash(&d.Template, d.ResponseFormat, d.ModelConfig)
+}
+
 // Change says who makes a change, why, and on which condition.
 type Change struct {
 	Actor, Reason string
@@ -134,10 +142,7 @@ func (r *Registry) Register(d Draft) (v *Version, created bool, err error) {
 
 // RegisterIf is Register on a condition.
 func (r *Registry) RegisterIf(d Draft, c Change) (v *Version, created bool, err error) {
-	if err := d.check(); err != nil {
-		return nil, false, err
-	}
-	hash, err := contentHash(&d.Template, d.ResponseFormat, d.ModelConfig)
+	hash, err := d.Hash()
 	if err != nil {
 		return nil, false, err
 	}

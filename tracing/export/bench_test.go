@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -43,10 +45,10 @@ func BenchmarkExport(b *testing.B) {
 	}
 	sink := new(nowhere)
 	m := &MLflow{URL: "http://mlflow:5000", Experiment: "x"}
-	if m.server, err = NewMLflowServer(m.URL, nil, 0); err != nil {
+	if err := m.Provision(caddy.Context{}); err != nil {
 		b.Fatal(err)
 	}
-	m.server.client.http.Transport = sink
+	m.server.HTTP.Transport = sink
 	o := otlp(b, "http://collector:4318")
 	o.client.http.Transport = sink
 	on := otlp(b, "http://collector:4318")

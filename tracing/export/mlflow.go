@@ -3,17 +3,18 @@ package export
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
-	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-frontier/frontier/internal/mlflow"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -49,7 +50,8 @@ type MLflow struct {
 	// How long one request may take. Default: 30s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	server     *MLflowServer
+	server     *mlflow.Server
+	client     *client
 	experiment string // its id; "": not yet known
 	checked    time.Time
 	sent       *tracing.Batch
@@ -72,12 +74,15 @@ func (*MLflow) CaddyModule() caddy.ModuleInfo {
 func (m *MLflow) Provision(caddy.Context) error {
 	m.Experiment = cmp.Or(m.Experiment, os.Getenv("MLFLOW_EXPERIMENT_NAME"), "frontier")
 	var err error
-	m.server, err = NewMLflowServer(cmp.Or(m.URL, os.Getenv("MLFLOW_TRACKING_URI")), m.Header, time.Duration(m.Timeout))
-	return err
+	if m.server, err = mlflow.New(m.URL, m.Header, time.Duration(m.Timeout)); err != nil {
+		return err
+	}
+	m.client = newClient(m.server.HTTP, m.server.Header, cmp.Or(time.Duration(m.Timeout), 30*time.Second))
+	return nil
 }
 
 // Destination implements tracing.Exporter.
-func (m *MLflow) Destination() string { return "mlflow " + m.server.base + " " + m.Experiment }
+func (m *MLflow) Destination() string { return "mlflow " + m.server.URL + " " + m.Experiment }
 
 // UnmarshalCaddyfile sets up the exporter. Syntax:
 //
@@ -169,14 +174,14 @@ func (m *MLflow) Export(ctx context.Context, b *tracing.Batch) error {
 func (m *MLflow) exportSpans(ctx context.Context, b *tracing.Batch) error {
 	// MLflow takes traces for a deleted experiment, where nobody sees them.
 	if m.experiment == "" || time.Since(m.checked) > checkExperiment {
-		id, err := m.server.experiment(ctx, m.Experiment)
+		id, err := m.server.Experiment(ctx, m.Experiment)
 		if err != nil {
 			return err
 		}
 		m.experiment, m.checked = id, time.Now()
 	}
 	header := http.Header{"X-Mlflow-Experiment-Id": {m.experiment}}
-	_, err := m.server.client.post(ctx, m.server.base+"/v1/traces", header, true, mlflowResource(), mlflowSpans(b))
+	_, err := m.client.post(ctx, m.server.URL+"/v1/traces", header, true, mlflowResource(), mlflowSpans(b))
 	if err != nil && statusOf(err) != 0 {
 		m.experiment = "" // it may have been deleted
 	}
@@ -195,7 +200,7 @@ func (m *MLflow) exportLinks(ctx context.Context, b *tracing.Batch) error {
 					results <- nil
 					return
 				}
-				results <- m.server.linkPrompt(ctx, t, mlflowVersion(b, t.Prompt))
+				results <- m.server.LinkPrompt(ctx, "tr-"+t.ID, t.Prompt.Name, mlflowVersion(b, t.Prompt))
 			}()
 		}
 		var failed error
@@ -212,13 +217,9 @@ func (m *MLflow) exportLinks(ctx context.Context, b *tracing.Batch) error {
 	return nil
 }
 
-// MLflowVersionTag is the tag of a prompt version that says which number it
-// has in MLflow, when it was imported from there or exported to there.
-const MLflowVersionTag = "mlflow.version"
-
 func mlflowVersion(b *tracing.Batch, p *tracing.Prompt) string {
 	if b.PromptTags != nil {
-		if v := b.PromptTags(p.Name, p.Version)[MLflowVersionTag]; v != "" {
+		if v := b.PromptTags(p.Name, p.Version)[mlflow.VersionTag]; v != "" {
 			return v
 		}
 	}
@@ -233,7 +234,7 @@ func (m *MLflow) exportFeedback(ctx context.Context, b *tracing.Batch) error {
 		m.sent, m.done = b, 0
 	}
 	for ; m.done < len(b.Feedback); m.done++ {
-		if err := m.server.addFeedback(ctx, &b.Feedback[m.done], again); err != nil {
+		if err := m.addFeedback(ctx, &b.Feedback[m.done], again); err != nil {
 			return err
 		}
 		again = false
@@ -242,29 +243,27 @@ func (m *MLflow) exportFeedback(ctx context.Context, b *tracing.Batch) error {
 	return nil
 }
 
-// authorization is what MLflow's own clients take from the environment.
-func authorization() string {
-	user, password := os.Getenv("MLFLOW_TRACKING_USERNAME"), os.Getenv("MLFLOW_TRACKING_PASSWORD")
-	if user != "" && password != "" {
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+// addFeedback adds the feedback to its trace. A trace that MLflow does not
+// have is older than the export: there is nothing to be added to.
+func (m *MLflow) addFeedback(ctx context.Context, f *tracing.TraceFeedback, again bool) error {
+	trace := "tr-" + f.TraceID
+	if again {
+		have, err := m.server.HasFeedback(ctx, trace, f.ID)
+		if err != nil || have {
+			return err
+		}
 	}
-	if token := os.Getenv("MLFLOW_TRACKING_TOKEN"); token != "" {
-		return "Bearer " + token
+	err := m.server.AddFeedback(ctx, trace, mlflow.Feedback{ID: f.ID, Name: f.Name, Value: f.Value, Comment: f.Comment, Source: cmp.Or(f.Source, "admin"), At: f.At.Time})
+	switch {
+	case mlflow.NotFound(err):
+		return nil
+	case mlflow.Invalid(err):
+		return &tracing.RejectedError{Err: err}
 	}
-	return ""
+	return err
 }
 
-// parseURL checks the address of a server.
-func parseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is not the URL of a server; want one such as http://127.0.0.1:5000", text)
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q: want no user, query or fragment; credentials belong to header", u.Redacted())
-	}
-	return u, nil
-}
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // Interface guards
 var (

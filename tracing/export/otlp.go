@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"go.uber.org/zap"
 
+	"github.com/caddy-frontier/frontier/internal/mlflow"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -86,12 +88,12 @@ func (o *OTLP) provision(env environment) (err error) {
 	if o.url, err = repl.ReplaceOrErr(o.url, true, true); err != nil {
 		return fmt.Errorf("%w; set it where Caddy runs", err)
 	}
-	u, err := parseURL(o.url)
+	u, err := mlflow.ParseURL(o.url)
 	if err != nil {
 		return err
 	}
 	o.url = u.String()
-	headers, err := resolveHeaders(repl, o.Header)
+	headers, err := mlflow.ResolveHeader(repl, o.Header)
 	if err != nil {
 		return err
 	}
@@ -124,7 +126,9 @@ func (o *OTLP) provision(env environment) (err error) {
 	if o.resource, err = env.resource(); err != nil {
 		return err
 	}
-	o.client = newClient(headers, timeout, trust)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = trust
+	o.client = newClient(&http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, headers, timeout)
 	return nil
 }
 

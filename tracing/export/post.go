@@ -3,13 +3,11 @@ package export
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -19,6 +17,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/caddy-frontier/frontier/internal/mlflow"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -33,29 +32,9 @@ type client struct {
 	zip     *gzip.Writer
 }
 
-func newClient(headers http.Header, timeout time.Duration, t *tls.Config) *client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = parallelLinks
-	transport.TLSClientConfig = t
+func newClient(h *http.Client, headers http.Header, timeout time.Duration) *client {
 	zip, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // a valid level
-	return &client{
-		http:    &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, // no credential goes elsewhere
-		headers: headers, timeout: timeout, zip: zip,
-	}
-}
-
-// statusError is an answer that is no success.
-type statusError struct {
-	status int
-	body   string
-}
-
-func (e *statusError) Error() string {
-	text := strings.Join(strings.Fields(e.body), " ")
-	if len(text) > 300 {
-		text = text[:300] + "…"
-	}
-	return strings.TrimSuffix(fmt.Sprintf("answered with status %d %s: %s", e.status, http.StatusText(e.status), text), ": ")
+	return &client{http: h, headers: headers, timeout: timeout, zip: zip}
 }
 
 // do sends a request and returns the body of a good answer.
@@ -78,15 +57,15 @@ func (c *client) do(ctx context.Context, method, url string, header http.Header,
 		return nil, fmt.Errorf("reading the answer of %s: %w", r.URL.Redacted(), err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, fmt.Errorf("%s %w", r.URL.Redacted(), &statusError{resp.StatusCode, string(answer)})
+		return nil, mlflow.NewError(r.URL.Redacted(), resp.StatusCode, answer)
 	}
 	return answer, nil
 }
 
 // statusOf returns the status of an answer that is no success, 0 when there was none.
 func statusOf(err error) int {
-	if e, ok := errors.AsType[*statusError](err); ok {
-		return e.status
+	if e, ok := errors.AsType[*mlflow.Error](err); ok {
+		return e.Status
 	}
 	return 0
 }

@@ -184,7 +184,8 @@ class Gateway:
             "experiment": experiment or self.experiment})
 
     def environment(self):
-        return dict(os.environ, HOME=str(self.tmp), XDG_DATA_HOME=str(self.tmp), XDG_CONFIG_HOME=str(self.tmp), OPENAI_API_KEY="")
+        # MLflow's own client has set its variable in this process.
+        return dict({k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}, HOME=str(self.tmp), XDG_DATA_HOME=str(self.tmp), XDG_CONFIG_HOME=str(self.tmp), OPENAI_API_KEY="")
 
     def start(self):
         self.process = subprocess.Popen([os.environ["FRONTIER_CADDY"], "run", "--adapter", "caddyfile", "--config", self.config],
