@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/metrics"
 	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
@@ -168,7 +169,7 @@ func (a *App) announce(ctx caddy.Context) error {
 		return err
 	}
 	a.table.Emit = func(name string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, name, data) }
-	return ctx.GetMetricsRegistry().Register(a.table)
+	return metrics.Register(ctx, a.table)
 }
 
 func (a *App) loadExporters(ctx caddy.Context) (list []tracing.Exporter, err error) {

@@ -8,14 +8,14 @@ import (
 
 // The metrics of routes, read when they are asked for. Shares are 0–1.
 var (
-	weightMetric = prometheus.NewDesc("llm_route_weight", "Share of a route's traffic that a variant has.", []string{"route", "variant"}, nil)
-	phaseMetric  = prometheus.NewDesc("llm_rollout_phase", "1 for the phase that a rollout is in.", []string{"route", "phase"}, nil)
-	stepMetric   = prometheus.NewDesc("llm_rollout_step", "Step of a rollout that is in force, from 1; 0: none was entered.", []string{"route"}, nil)
-	stepsMetric  = prometheus.NewDesc("llm_rollout_steps", "Steps that a rollout has.", []string{"route"}, nil)
-	unitsMetric  = prometheus.NewDesc("llm_rollout_units", "Units (users, sessions, conversations) of a variant measured in this step.", []string{"route", "variant"}, nil)
-	guardMetric  = prometheus.NewDesc("llm_rollout_guard_value", "What a guard has measured of the candidate against stable, with the always-valid interval around it and the threshold.", []string{"route", "guard", "bound"}, nil)
-	resultMetric = prometheus.NewDesc("llm_rollout_guard_outcome", "1 for the outcome that a guard has come to.", []string{"route", "guard", "outcome"}, nil)
-	storedMetric = prometheus.NewDesc("llm_rollout_persisted", "1 when the rollout's status is stored, 0 when it is in force but not stored yet.", []string{"route"}, nil)
+	weightMetric = prometheus.NewDesc("caddy_llm_route_weight", "Share of a route's traffic that a variant has.", []string{"route", "variant"}, nil)
+	phaseMetric  = prometheus.NewDesc("caddy_llm_rollout_phase", "1 for the phase that a rollout is in.", []string{"route", "phase"}, nil)
+	stepMetric   = prometheus.NewDesc("caddy_llm_rollout_step", "Step of a rollout that is in force, from 1; 0: none was entered.", []string{"route"}, nil)
+	stepsMetric  = prometheus.NewDesc("caddy_llm_rollout_steps", "Steps that a rollout has.", []string{"route"}, nil)
+	unitsMetric  = prometheus.NewDesc("caddy_llm_rollout_units", "Units (users, sessions, conversations) of a variant measured in this step.", []string{"route", "variant"}, nil)
+	guardMetric  = prometheus.NewDesc("caddy_llm_rollout_guard_value", "What a guard has measured of the candidate against stable, with the always-valid interval around it and the threshold.", []string{"route", "guard", "bound"}, nil)
+	resultMetric = prometheus.NewDesc("caddy_llm_rollout_guard_outcome", "1 for the outcome that a guard has come to.", []string{"route", "guard", "outcome"}, nil)
+	storedMetric = prometheus.NewDesc("caddy_llm_rollout_persisted", "1 when the rollout's status is stored, 0 when it is in force but not stored yet.", []string{"route"}, nil)
 )
 
 // Describe is part of prometheus.Collector.

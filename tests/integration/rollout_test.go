@@ -245,15 +245,15 @@ func TestRolloutRollsBack(t *testing.T) {
 	}
 	metrics := p.metrics()
 	for _, line := range []string{
-		`llm_route_weight{route="moving",variant="stable"} 1`, `llm_rollout_phase{phase="aborted",route="moving"} 1`, `llm_rollout_step{route="moving"} 2`,
-		`llm_rollout_guard_outcome{guard="errors",outcome="fail",route="moving"} 1`, `llm_rollout_guard_value{bound="threshold",guard="errors",route="moving"} 0.1`,
-		`llm_rollout_persisted{route="moving"} 1`,
+		`caddy_llm_route_weight{route="moving",variant="stable"} 1`, `caddy_llm_rollout_phase{phase="aborted",route="moving"} 1`, `caddy_llm_rollout_step{route="moving"} 2`,
+		`caddy_llm_rollout_guard_outcome{guard="errors",outcome="fail",route="moving"} 1`, `caddy_llm_rollout_guard_value{bound="threshold",guard="errors",route="moving"} 0.1`,
+		`caddy_llm_rollout_persisted{route="moving"} 1`,
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("the metrics have no %s", line)
 		}
 	}
-	if !strings.Contains(metrics, `llm_rollout_units{route="moving",variant="candidate"} `) {
+	if !strings.Contains(metrics, `caddy_llm_rollout_units{route="moving",variant="candidate"} `) {
 		t.Error("the metrics have no units")
 	}
 	p.kill()
