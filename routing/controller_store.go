@@ -70,17 +70,20 @@ func (c *controller) failed(err error) {
 	}
 }
 
-// The file of measurements holds the evidence, and how long the step was held
-// on it. It is written far more often than anything is decided; a file that is
+// The file of measurements holds the evidence, how long the step was held on
+// it, and in how many requests prompts were recognised. It is written far more often than anything is decided; a file that is
 // not of the status that is stored, or is damaged, is no evidence.
 const measurementsHead = "frontier rollout measurements 1\n"
 
-// held is the part of the measurements that is of the status.
+// held is the part of the measurements that is not evidence.
 type held struct {
 	Route    string        `json:"route"`
 	SpecHash string        `json:"spec_hash"`
 	HeldMS   int64         `json:"held_ms"`
 	Clock    rollout.Clock `json:"clock"`
+
+	Recognized   int64 `json:"recognized"`
+	Unrecognized int64 `json:"unrecognized"`
 }
 
 // measurements writes the file if anything was measured since the last time.
@@ -103,7 +106,10 @@ func (c *controller) measurements() {
 
 // encode holds mu.
 func (c *controller) encode() ([]byte, error) {
-	head, err := json.Marshal(held{c.route, c.status.SpecHash, c.status.HeldMS, c.status.Clock})
+	head, err := json.Marshal(held{
+		Route: c.route, SpecHash: c.status.SpecHash, HeldMS: c.status.HeldMS, Clock: c.status.Clock,
+		Recognized: c.recognized.Load(), Unrecognized: c.unrecognized.Load(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +144,8 @@ func (c *controller) restore(plan *rollout.Plan) *rollout.Evidence {
 	}
 	if c.status.SpecHash == plan.Hash() && e.Mark() == c.status.Mark() {
 		c.status.HeldMS, c.status.Clock = h.HeldMS, h.Clock
+		c.recognized.Store(h.Recognized)
+		c.unrecognized.Store(h.Unrecognized)
 	}
 	return e
 }

@@ -682,3 +682,24 @@ func TestFilesOfRoutes(t *testing.T) {
 		}
 	}
 }
+
+// What keeps a rollout from completing does so after a restart, too.
+func TestUnrecognizedSurvivesRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		defer func() { p.c.close() }()
+		time.Sleep(1100 * time.Millisecond)
+		p.traffic(70*time.Minute, 1200, never)
+		p.want(rollout.PhaseProgressing, 50)
+		p.c.unrecognized.Add(1000)
+		p.traffic(70*time.Minute, 1200, never)
+		p.want(rollout.PhaseProgressing, 50)
+		if s := p.c.state(); !strings.Contains(s.Reason, "no prompt is recognised") {
+			t.Errorf("the reason is %q", s.Reason)
+		}
+		p.c.close()
+		p.start()
+		p.traffic(time.Minute, 1200, never)
+		p.want(rollout.PhaseProgressing, 50)
+	})
+}
