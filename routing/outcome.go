@@ -52,9 +52,9 @@ const emptyAnswer = "empty"
 // settle leaves how the call ended for the variant that was drawn for it, after
 // that variant's own attempts and before any fallback: an answer that another
 // variant gave is a failure of this one (intention to treat). Calls that their
-// client left, and those that we refused whatever the variant, are no evidence.
+// client left before that, and those that we refused whatever the variant, are no evidence.
 func (p *plan) settle() {
-	if p == nil || p.drawn.split == nil || p.call.Status == call.StatusCancelled {
+	if p == nil || p.drawn.split == nil {
 		return
 	}
 	c := p.call
@@ -69,7 +69,9 @@ func (p *plan) settle() {
 			last = a
 		}
 	}
-	switch {
+	switch n := len(c.Attempts); {
+	case c.Status == call.StatusCancelled && (n == 0 || c.Attempts[n-1].Variant == name):
+		return
 	case p.unfit != "": // its request could not even be made
 		m.Failed, m.Kind = true, p.unfit
 	case last == nil:

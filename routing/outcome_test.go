@@ -59,6 +59,8 @@ func TestOutcomes(t *testing.T) {
 		"variable is missing":  {call: call.Call{}, unfit: "missing_variable", drawn: true, failed: "missing_variable"},
 		"empty":                {call: call.Call{Attempts: []call.Attempt{attempt(candidate, "", 200, time.Second)}}, empty: true, drawn: true, failed: "empty"},
 		"client left":          {call: call.Call{Status: call.StatusCancelled, Attempts: []call.Attempt{attempt(candidate, "cancelled", 0, time.Second)}}, drawn: true, failed: "-"},
+		"left the fallback":    {call: call.Call{Status: call.StatusCancelled, Attempts: []call.Attempt{attempt(candidate, "header_timeout", 0, time.Minute), attempt(stable, "cancelled", 0, time.Second)}}, drawn: true, failed: "header_timeout"},
+		"left between retries": {call: call.Call{Status: call.StatusCancelled, Attempts: []call.Attempt{attempt(candidate, status, 500, time.Second)}}, drawn: true, failed: "-"},
 		"refused by us":        {call: call.Call{Status: call.StatusError}, drawn: true, failed: "-"},
 		"repeated by the SDK":  {call: call.Call{Retry: true, Attempts: []call.Attempt{attempt(candidate, status, 500, time.Second)}}, failed: "-"},
 		"pinned":               {call: call.Call{Prompt: call.Prompt{Name: "p", Version: 1, Pinned: true}, Attempts: []call.Attempt{attempt(stable, status, 500, time.Second)}}, failed: "-"},
