@@ -133,8 +133,8 @@ func (c *controller) restore(plan *rollout.Plan) *rollout.Evidence {
 		e, err = decodeMeasurements(b, &h, plan)
 	}
 	switch {
-	case h.Route == c.route && h.SpecHash != plan.Hash():
-		return plan.NewEvidence() // of another generation, readable or not
+	case h.Route == c.route && h.SpecHash != plan.Hash(), c.status.SpecHash != plan.Hash():
+		return plan.NewEvidence() // of another generation, readable or not, or of a status that is gone
 	case err == nil && h.Route != c.route:
 		err = fmt.Errorf("%s is of route %q", c.file, h.Route)
 	}
@@ -142,7 +142,7 @@ func (c *controller) restore(plan *rollout.Plan) *rollout.Evidence {
 		c.log.Warn("the rollout's measurements could not be read: its step begins to be measured anew", zap.Error(err))
 		return plan.NewEvidence()
 	}
-	if c.status.SpecHash == plan.Hash() && e.Mark() == c.status.Mark() {
+	if e.Mark() == c.status.Mark() {
 		c.status.HeldMS, c.status.Clock = h.HeldMS, h.Clock
 		c.recognized.Store(h.Recognized)
 		c.unrecognized.Store(h.Unrecognized)

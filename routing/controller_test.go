@@ -703,3 +703,20 @@ func TestUnrecognizedSurvivesRestarts(t *testing.T) {
 		p.want(rollout.PhaseProgressing, 50)
 	})
 }
+
+// Measurements that are left of a status which is not there any more are none.
+func TestMeasurementsWithoutTheirStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		time.Sleep(1100 * time.Millisecond)
+		p.traffic(time.Hour/12, 1200, bad)
+		p.want(rollout.PhaseAborted, 0)
+		p.c.close()
+		p.store = newMemory()
+		p.start()
+		defer p.c.close()
+		time.Sleep(1100 * time.Millisecond)
+		p.traffic(time.Hour/12, 1200, never)
+		p.want(rollout.PhaseProgressing, 20)
+	})
+}
