@@ -720,3 +720,27 @@ func TestMeasurementsWithoutTheirStatus(t *testing.T) {
 		p.want(rollout.PhaseProgressing, 20)
 	})
 }
+
+// A status that this version cannot read does not keep the gateway from starting.
+func TestStatusThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	store, err := control.Open(filepath.Join(dir, "control"), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Commit(control.Change{Key: rolloutPrefix + "r", Value: []byte(`{"phase": 7}`)}); err != nil {
+		t.Fatal(err)
+	}
+	state, err := NewState(store, dir, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Close()
+	table := newTable(t, threeSteps())
+	state.attach(table)
+	defer state.detach(table)
+	if s := table.Routes[0].rollout.state(); s.Phase != rollout.PhasePending {
+		t.Errorf("it is %+v", s)
+	}
+}

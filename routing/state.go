@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/control"
+	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
 // weightsPrefix is where weights set at run time are kept in the control store.
@@ -267,11 +268,17 @@ func (s *State) readRollouts(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		c := s.controller(e.Key[len(rolloutPrefix):])
+		route := e.Key[len(rolloutPrefix):]
+		c := s.newController(route)
 		if err := json.Unmarshal(e.Value, &c.status); err != nil {
-			return fmt.Errorf("reading the rollout of %s: %w", e.Key, err)
+			s.log.Error("the stored status of a rollout cannot be read; the rollout begins anew", zap.String("route", route), zap.Error(err))
+			c.status = rollout.Status{}
 		}
 		c.revision = e.Revision
+		s.rollouts[route] = c
+	}
+	for _, c := range s.rollouts {
+		c.start()
 	}
 	return nil
 }
@@ -280,9 +287,13 @@ func (s *State) readRollouts(dir string) error {
 func (s *State) controller(route string) *controller {
 	c := s.rollouts[route]
 	if c == nil {
-		c = newController(route, measurementsFile(s.measured, route), s.store, s.log)
+		c = s.newController(route)
 		s.rollouts[route] = c
 		c.start()
 	}
 	return c
+}
+
+func (s *State) newController(route string) *controller {
+	return newController(route, measurementsFile(s.measured, route), s.store, s.log)
 }
