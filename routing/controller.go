@@ -50,6 +50,7 @@ type controller struct {
 
 	untold   chan announcement // events, for Caddy's events app
 	unposted chan announcement // and for the webhook
+	unsaved  bool              // the last measurements could not be written; of keep
 	due      atomic.Bool       // time wants a move that must be stored first
 	wake     chan struct{}     // for keep
 	stop     chan struct{}

@@ -99,9 +99,17 @@ func (c *controller) measurements() {
 	if err == nil {
 		err = replaceFile(c.file, b)
 	}
-	if err != nil {
-		c.log.Warn("the rollout's measurements could not be saved; after a crash it goes on with the last ones", zap.Error(err))
+	if err == nil {
+		c.unsaved = false
+		return
 	}
+	if !c.unsaved {
+		c.log.Warn("the rollout's measurements could not be saved; after a crash it goes on with the last ones. That is tried again", zap.Error(err))
+	}
+	c.unsaved = true
+	c.lock()
+	c.measured = true
+	c.unlock()
 }
 
 // encode holds mu.

@@ -744,3 +744,31 @@ func TestStatusThatCannotBeRead(t *testing.T) {
 		t.Errorf("it is %+v", s)
 	}
 }
+
+// Measurements that could not be written are written when they can be.
+func TestMeasurementsAreWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPilot(t)
+		defer p.c.close()
+		time.Sleep(1100 * time.Millisecond)
+		if err := p.do(rollout.Pause); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := os.RemoveAll(p.dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p.dir, nil, 0o600); err != nil { // in the way
+			t.Fatal(err)
+		}
+		p.call(never)
+		time.Sleep(10 * time.Second)
+		if err := os.Remove(p.dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if _, err := os.Stat(p.c.file); err != nil {
+			t.Error(err)
+		}
+	})
+}
