@@ -50,7 +50,8 @@ type controller struct {
 
 	untold   chan announcement // events, for Caddy's events app
 	unposted chan announcement // and for the webhook
-	unsaved  bool              // the last measurements could not be written; of keep
+	saving   sync.Mutex        // of the file of measurements
+	unsaved  bool              // it could not be written; of who holds saving
 	due      atomic.Bool       // time wants a move that must be stored first
 	wake     chan struct{}     // for keep
 	stop     chan struct{}

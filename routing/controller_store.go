@@ -88,6 +88,8 @@ type held struct {
 
 // measurements writes the file if anything was measured since the last time.
 func (c *controller) measurements() {
+	c.saving.Lock()
+	defer c.saving.Unlock()
 	c.lock()
 	if c.evidence == nil || !c.measured && c.status.HeldMS == c.held {
 		c.unlock()
