@@ -620,7 +620,9 @@ func TestEventHandlerThatBlocks(t *testing.T) {
 		p := newPilot(t)
 		forever := make(chan struct{})
 		defer close(forever)
+		p.c.lock()
 		p.r.table.Emit = func(string, map[string]any) { <-forever }
+		p.c.unlock()
 		time.Sleep(1100 * time.Millisecond)
 		p.want(rollout.PhaseProgressing, 20)
 		began := time.Now()

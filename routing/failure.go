@@ -58,7 +58,7 @@ func (p *plan) fail(w http.ResponseWriter, err error) {
 // without its prompt, or without words for the call, or at an open circuit.
 func sent(attempts []call.Attempt) (n int) {
 	for i := range attempts {
-		if class := attempts[i].ErrorClass; class != unbound && class != dialect.Unsayable && class != string(upstream.CircuitOpen) {
+		if a := &attempts[i]; a.ErrorClass != string(upstream.CircuitOpen) && !a.Skipped {
 			n++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -157,6 +158,9 @@ func compileSchema(schema []byte) *jsonschema.Schema {
 	if err != nil {
 		return nil
 	}
+	if w := (weigher{doc: doc}); !w.light(doc) {
+		return nil
+	}
 	const name = "schema.json"
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
@@ -175,4 +179,65 @@ type noLoader struct{}
 
 func (noLoader) Load(string) (any, error) {
 	return nil, errors.New("references to other documents are not followed")
+}
+
+// largestExpansion bounds what a schema amounts to with its references followed:
+// schemas are callers', and some small ones take for ever.
+const largestExpansion = 10_000
+
+// weigher counts what a schema amounts to.
+type weigher struct {
+	doc   any
+	nodes int
+	depth int
+}
+
+// light reports whether it is little enough. A schema that refers to itself, or to
+// something that is not a path in it, is not.
+func (w *weigher) light(v any) bool {
+	w.nodes++
+	w.depth++
+	defer func() { w.depth-- }()
+	if w.nodes > largestExpansion || w.depth > 256 {
+		return false
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if ref, ok := member.(string); ok && (key == "$ref" || key == "$dynamicRef" || key == "$recursiveRef") {
+				target, ok := w.resolve(ref)
+				if !ok || !w.light(target) {
+					return false
+				}
+				continue
+			}
+			if key != "$defs" && key != "definitions" && !w.light(member) { // these count where they are referred to
+				return false
+			}
+		}
+	case []any:
+		for _, member := range v {
+			if !w.light(member) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// resolve finds what a reference such as #/$defs/label is to.
+func (w *weigher) resolve(ref string) (v any, ok bool) {
+	path, ok := strings.CutPrefix(ref, "#/")
+	if !ok {
+		return nil, false
+	}
+	v = w.doc
+	for part := range strings.SplitSeq(path, "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		object, isObject := v.(map[string]any)
+		if v, ok = object[part]; !isObject || !ok {
+			return nil, false
+		}
+	}
+	return v, true
 }

@@ -115,3 +115,10 @@ func (p *plan) cost(a *call.Attempt) float64 {
 func usageOf(u *call.Usage) price.Usage {
 	return price.Usage{Input: u.Input, Output: u.Output, CachedInput: u.CachedInput, CacheWriteInput: u.CacheWriteInput, Reasoning: u.Reasoning}
 }
+
+// onTrial reports whether a variant is the candidate of a rollout that the call
+// is evidence for. What it makes of the call is not the caller's fault before
+// another variant has come to the same.
+func (p *plan) onTrial(v *variant) bool {
+	return p.drawn.split != nil && p.drawn.variant == p.drawn.split.to && p.route.variants[p.drawn.variant] == v
+}

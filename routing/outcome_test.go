@@ -130,25 +130,28 @@ func TestFormats(t *testing.T) {
 		stream                bool
 		want                  rollout.Format
 	}{
-		"none declared":        {"chat/completions", `{"model":"r","messages":[]}`, answered("Positive!"), false, rollout.NoFormat},
-		"text declared":        {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"text"}}`, answered("Positive!"), false, rollout.NoFormat},
-		"kept":                 {"chat/completions", chat, answered(`{"label":"positive"}`), false, rollout.FormatKept},
-		"another value":        {"chat/completions", chat, answered(`{"label":"Positive"}`), false, rollout.FormatBroken},
-		"fenced":               {"chat/completions", chat, answered("```json\n{\"label\":\"positive\"}\n```"), false, rollout.FormatBroken},
-		"not JSON":             {"chat/completions", chat, answered("Positive!"), false, rollout.FormatBroken},
-		"cut short":            {"chat/completions", chat, answered(`{"label":"pos`), false, rollout.FormatBroken},
-		"any JSON":             {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"json_object"}}`, answered(`{"x":1}`), false, rollout.FormatKept},
-		"any JSON, not":        {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"json_object"}}`, answered(`x`), false, rollout.FormatBroken},
-		"a tool call":          {"chat/completions", chat, `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1"}]}}]}`, false, rollout.NoFormat},
-		"a refusal":            {"chat/completions", chat, `{"choices":[{"message":{"content":null,"refusal":"no"}}]}`, false, rollout.NoFormat},
-		"streamed":             {"chat/completions", chat, stream(`{"la`, `bel":"neg`, `ative"}`), true, rollout.FormatKept},
-		"streamed, broken":     {"chat/completions", chat, stream(`{"la`, `bel":"neg`, `atives"}`), true, rollout.FormatBroken},
-		"not a schema":         {"chat/completions", strings.ReplaceAll(chat, label, `{"type":12}`), answered(`{"label":12}`), false, rollout.FormatKept},
-		"a schema elsewhere":   {"chat/completions", strings.ReplaceAll(chat, label, `{"$ref":"file:///etc/hosts"}`), answered(`{"label":12}`), false, rollout.FormatKept},
-		"responses":            {"responses", `{"model":"r","input":"x","text":{"format":{"type":"json_schema","name":"l","schema":` + label + `}}}`, `{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"{\"label\":\"positive\"}"}]}]}`, false, rollout.FormatKept},
-		"responses, broken":    {"responses", `{"model":"r","input":"x","text":{"format":{"type":"json_schema","name":"l","schema":` + label + `}}}`, `{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"positive"}]}]}`, false, rollout.FormatBroken},
-		"responses, none":      {"responses", `{"model":"r","input":"x"}`, `{"object":"response","output":[]}`, false, rollout.NoFormat},
-		"another kind of call": {"embeddings", `{"model":"r","input":"x"}`, `{"data":[]}`, false, rollout.NoFormat},
+		"none declared":         {"chat/completions", `{"model":"r","messages":[]}`, answered("Positive!"), false, rollout.NoFormat},
+		"text declared":         {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"text"}}`, answered("Positive!"), false, rollout.NoFormat},
+		"kept":                  {"chat/completions", chat, answered(`{"label":"positive"}`), false, rollout.FormatKept},
+		"another value":         {"chat/completions", chat, answered(`{"label":"Positive"}`), false, rollout.FormatBroken},
+		"fenced":                {"chat/completions", chat, answered("```json\n{\"label\":\"positive\"}\n```"), false, rollout.FormatBroken},
+		"not JSON":              {"chat/completions", chat, answered("Positive!"), false, rollout.FormatBroken},
+		"cut short":             {"chat/completions", chat, answered(`{"label":"pos`), false, rollout.FormatBroken},
+		"any JSON":              {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"json_object"}}`, answered(`{"x":1}`), false, rollout.FormatKept},
+		"any JSON, not":         {"chat/completions", `{"model":"r","messages":[],"response_format":{"type":"json_object"}}`, answered(`x`), false, rollout.FormatBroken},
+		"a tool call":           {"chat/completions", chat, `{"choices":[{"message":{"content":null,"tool_calls":[{"id":"1"}]}}]}`, false, rollout.NoFormat},
+		"a refusal":             {"chat/completions", chat, `{"choices":[{"message":{"content":null,"refusal":"no"}}]}`, false, rollout.NoFormat},
+		"streamed":              {"chat/completions", chat, stream(`{"la`, `bel":"neg`, `ative"}`), true, rollout.FormatKept},
+		"streamed, broken":      {"chat/completions", chat, stream(`{"la`, `bel":"neg`, `atives"}`), true, rollout.FormatBroken},
+		"not a schema":          {"chat/completions", strings.ReplaceAll(chat, label, `{"type":12}`), answered(`{"label":12}`), false, rollout.FormatKept},
+		"a schema that expands": {"chat/completions", strings.ReplaceAll(chat, label, expanding(24)), answered(`{"label":12}`), false, rollout.FormatKept},
+		"a schema of itself":    {"chat/completions", strings.ReplaceAll(chat, label, `{"$ref":"#/$defs/a","$defs":{"a":{"anyOf":[{"type":"string"},{"$ref":"#/$defs/a"}]}}}`), answered(`12`), false, rollout.FormatKept},
+		"a schema with parts":   {"chat/completions", strings.ReplaceAll(chat, label, `{"$ref":"#/$defs/a","$defs":{"a":{"type":"string"}}}`), answered(`12`), false, rollout.FormatBroken},
+		"a schema elsewhere":    {"chat/completions", strings.ReplaceAll(chat, label, `{"$ref":"file:///etc/hosts"}`), answered(`{"label":12}`), false, rollout.FormatKept},
+		"responses":             {"responses", `{"model":"r","input":"x","text":{"format":{"type":"json_schema","name":"l","schema":` + label + `}}}`, `{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"{\"label\":\"positive\"}"}]}]}`, false, rollout.FormatKept},
+		"responses, broken":     {"responses", `{"model":"r","input":"x","text":{"format":{"type":"json_schema","name":"l","schema":` + label + `}}}`, `{"object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"positive"}]}]}`, false, rollout.FormatBroken},
+		"responses, none":       {"responses", `{"model":"r","input":"x"}`, `{"object":"response","output":[]}`, false, rollout.NoFormat},
+		"another kind of call":  {"embeddings", `{"model":"r","input":"x"}`, `{"data":[]}`, false, rollout.NoFormat},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -163,4 +166,13 @@ func TestFormats(t *testing.T) {
 			}
 		})
 	}
+}
+
+// expanding is a small schema that would take for ever: each part refers twice to the next one.
+func expanding(levels int) string {
+	var defs []string
+	for i := range levels {
+		defs = append(defs, fmt.Sprintf(`"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]}`, i, i+1, i+1))
+	}
+	return fmt.Sprintf(`{"$ref":"#/$defs/d0","$defs":{%s,"d%d":{"type":"object"}}}`, strings.Join(defs, ","), levels)
 }

@@ -124,7 +124,7 @@ func TestDotSegments(t *testing.T) {
 }
 
 func TestAttemptsThatWereSent(t *testing.T) {
-	attempts := []call.Attempt{{ErrorClass: "circuit_open"}, {ErrorClass: unbound}, {ErrorClass: "connect"}, {}}
+	attempts := []call.Attempt{{ErrorClass: "circuit_open"}, {ErrorClass: unbound, Skipped: true}, {ErrorClass: "connect"}, {}}
 	if n := sent(attempts); n != 2 {
 		t.Errorf("%d", n)
 	}

@@ -75,17 +75,21 @@ func (p *plan) release() {
 
 // begin makes the first request, so that what is wrong with the call is
 // answered before anything is sent. A variant whose prompt is not there is
-// passed over for its fallback, as one is whose provider fails.
+// passed over for its fallback, as one is whose provider fails; the candidate
+// of a rollout is for whatever it is that cannot be made of the call.
 func (p *plan) begin() *call.Error {
 	for {
 		started := time.Now()
 		_, fail := p.prepare(0)
-		if fail == nil || fail.Class != unbound && fail.Class != dialect.Unsayable || len(p.order) < 2 {
+		if fail == nil || len(p.order) < 2 {
 			return fail
 		}
 		v := p.route.variants[p.order[0]]
+		if fail.Class != unbound && fail.Class != dialect.Unsayable && !p.onTrial(v) {
+			return fail
+		}
 		p.skipped = append(p.skipped, call.Attempt{
-			Provider: v.prefix, Model: v.model, Variant: v.Name, Started: started, ErrorClass: fail.Class, Message: fail.Message,
+			Provider: v.prefix, Model: v.model, Variant: v.Name, Started: started, ErrorClass: fail.Class, Message: fail.Message, Skipped: true,
 		})
 		p.order = p.order[1:]
 	}
@@ -152,7 +156,7 @@ func (p *plan) routed(v *variant) (*upstream.Target, *call.Error) {
 	if fail != nil {
 		return nil, fail
 	}
-	t.Variant, t.Window = v.Name, v.window
+	t.Variant, t.Window, t.OnTrial = v.Name, v.window, p.onTrial(v)
 	p.prepared = append(p.prepared, prepared{served: served, adjustments: adjustments, body: b})
 	return t, nil
 }

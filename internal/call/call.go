@@ -194,6 +194,7 @@ type Attempt struct {
 	Message           string
 	Usage             *Usage
 	UpstreamRequestID string
+	Skipped           bool // no request could be made for it: nobody was asked
 }
 
 // Usage is counted in tokens. Input includes the cached ones.

@@ -229,6 +229,10 @@ func (m *move) moved(variant, reason string) {
 		m.Step, m.Spoilt = 0, false
 		m.withdraw()
 		m.restart()
+		if m.Phase == PhasePaused { // whoever paused it is asked
+			m.to(PhasePaused, because(fmt.Sprintf("%s answers with something else now: generation %d begins when it is resumed", variant, m.Generation), reason), nil)
+			return
+		}
 		m.to(PhasePending, because(fmt.Sprintf("%s answers with something else now: generation %d", variant, m.Generation), reason), nil)
 		return
 	}

@@ -114,7 +114,7 @@ func (s *Spec) Validate() error {
 			return wrong("guard "+g.Name, "%w", err)
 		}
 	}
-	if s.Webhook != "" && !strings.HasPrefix(s.Webhook, "{") { // a placeholder is known when it runs
+	if s.Webhook != "" && !strings.Contains(s.Webhook, "{") { // a placeholder is known when it runs
 		if u, err := url.Parse(s.Webhook); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			return wrong("webhook", "webhook event %q: want a URL with http:// or https://", s.Webhook)
 		}

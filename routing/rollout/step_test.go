@@ -396,9 +396,15 @@ func TestAliasMoves(t *testing.T) {
 	}
 	w.do(served("senti/2", "senti/4", "other/1")).want(PhaseProgressing, 1, 50, "").order(Persist)
 	w.do(served("senti/2", "senti/4", "other/1")).want(PhaseProgressing, 1, 50, "").order()
+	// An operator's pause holds.
+	w.do(Event{Kind: Pause})
+	w.do(served("senti/2", "senti/6", "other/1")).want(PhasePaused, 0, 0, "begins when it is resumed")
+	w.do(Event{Kind: Tick}).want(PhasePaused, 0, 0, "")
+	w.do(Event{Kind: Resume}).want(PhaseProgressing, 1, 50, "")
+	w.do(served("senti/2", "senti/4", "other/1")).do(Event{Kind: Tick}).want(PhaseProgressing, 1, 50, "")
 	// What was moved while nobody looked is found with the next look.
 	w.do(Event{Kind: Prompts, Reason: "gone"}).want(PhasePaused, 1, 50, "gone")
-	w.do(served("senti/2", "senti/5", "other/1")).want(PhasePending, 0, 0, "senti/5, before senti/4")
+	w.do(served("senti/2", "senti/5", "other/1")).want(PhasePaused, 0, 0, "senti/5, before senti/4")
 }
 
 func TestPromptsVanish(t *testing.T) {

@@ -41,6 +41,7 @@ type Target struct {
 	Variant string // for the record
 	Model   string // for the record
 	Window  int64  // how many tokens the model takes; 0: unknown
+	OnTrial bool   // an error status that others would be left with is one reason more to ask the next target
 	Request Request
 	Limits  Limits
 }
@@ -107,7 +108,7 @@ func (x *Exchange) Do(ctx context.Context) (*Answer, error) {
 				i++
 				asked = false
 			}
-		} else if f.decide(limits.Attempts, limits.Attempts, false) == giveUp {
+		} else if f.decide(limits.Attempts, limits.Attempts, false) == giveUp && !(t.OnTrial && f.Class == StatusError) {
 			return nil, last
 		}
 		if !peek() {

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,7 +21,8 @@ import (
 // pilot is a gateway with a rollout on the route "moving", and users who call it.
 type pilot struct {
 	*gateway
-	broken atomic.Bool  // the candidate's provider answers with 500
+	broken atomic.Bool  // the candidate's provider answers with an error status
+	code   atomic.Int64 // which one; 0: 500
 	spoilt atomic.Int64 // when it first did, in Unix nanoseconds
 	users  atomic.Int64
 	calls  atomic.Int64
@@ -41,7 +43,7 @@ func newPilot(t *testing.T) *pilot {
 		if p.broken.Load() && bytes.Contains(body, []byte(`"gpt-4o-mini"`)) {
 			p.spoilt.CompareAndSwap(0, time.Now().UnixNano())
 			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusInternalServerError)
+			w.WriteHeader(cmp.Or(int(p.code.Load()), http.StatusInternalServerError))
 			_, _ = io.WriteString(w, `{"error":{"message":"the model is overloaded","type":"server_error"}}`)
 			return
 		}
@@ -328,6 +330,25 @@ func TestRolloutToItsEnd(t *testing.T) {
 	}
 	p.until(time.Second, "completed", 100)
 	t.Logf("%d calls, 0 failed, %d reloads, %d made again", p.calls.Load(), reloads, p.again.Load())
+}
+
+// TestCandidateThatRefuses: a new model that refuses a parameter, the commonest
+// fault of a migration, is taken back, and no caller gets its refusal.
+func TestCandidateThatRefuses(t *testing.T) {
+	long(t)
+	p := newPilot(t)
+	p.code.Store(http.StatusBadRequest)
+	p.broken.Store(true)
+	p.start(p.declare(mini, "step 20% 1h\nguard errors", ""))
+	p.until(5*time.Second, "progressing", 20)
+	stop := p.traffic(4)
+	defer stop()
+	s := p.until(20*time.Second, "aborted", 0)
+	stop()
+	if !strings.Contains(s.Status.Reason, "status_400") {
+		t.Errorf("the reason is %s", s.Status.Reason)
+	}
+	t.Logf("%d calls, %d failed: %s", p.calls.Load(), p.failed.Load(), s.Status.Reason)
 }
 
 // TestRolloutSurvivesStops: what was measured is there after a stop, also one
