@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,8 +62,8 @@ func fromTags(list []keyValue) (all, own map[string]string) {
 	return all, own
 }
 
-func toTags(maps ...map[string]string) (list []keyValue) {
-	for _, m := range maps {
+func toTags(all ...map[string]string) (list []keyValue) {
+	for _, m := range all {
 		for k, v := range m {
 			list = append(list, keyValue{k, v})
 		}
@@ -220,9 +221,7 @@ func (v *PromptVersion) readConfig(raw []byte) error {
 			if err := json.Unmarshal(value, &extra); err != nil {
 				return err
 			}
-			for k, e := range extra {
-				out[k] = e
-			}
+			maps.Copy(out, extra)
 		case configNames[key] != "":
 			out[configNames[key]] = value
 		default:
