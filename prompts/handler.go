@@ -24,8 +24,11 @@ func init() {
 //     `{"id": "sentiment", "version": "3", "variables": {"text": "…"}}`. It is
 //     understood on chat completions and messages, too. The id is a prompt's name,
 //     `name@alias`, `name/3` or `prompts:/…`; the version is a number or an
-//     alias. Where OpenAI's own hosted prompts can be meant (a call of the
-//     responses API that no route takes, whose id is none of ours), it is left alone.
+//     alias. The id may also be the one that the prompt had when OpenAI hosted
+//     it (pmpt_…), with OpenAI's version number, if it was imported: the tags
+//     openai.id and openai.version of versions say so. An id of neither kind is
+//     left alone where OpenAI may host it: in a call of the responses API that
+//     names a model, and that no route takes.
 //  2. the header `LLM-Prompt: sentiment@production`, with
 //     `LLM-Prompt-Variables: {"text": "…"}`;
 //  3. the model: `sentiment@production` or `sentiment/3`, if there is such a

@@ -18,7 +18,7 @@ func fromParameter(c *call.Call, s *Snapshot, direct bool) (call.Prompt, *call.E
 	if !v.IsObject(c.Body) {
 		return call.Prompt{}, nil
 	}
-	hosted := direct && c.Front == call.Responses // one of OpenAI's own may be meant
+	theirs := direct && c.Front == call.Responses // one that OpenAI still hosts may be meant
 	var id, version, variables jsonscan.Value
 	for key, value := range jsonscan.MembersOf(c.Body, v) {
 		switch string(key) {
@@ -32,23 +32,31 @@ func fromParameter(c *call.Call, s *Snapshot, direct bool) (call.Prompt, *call.E
 	}
 	text, ok := jsonscan.Unquote(id.Of(c.Body))
 	if !ok {
-		if hosted {
+		if theirs {
 			return call.Prompt{}, nil
 		}
 		return call.Prompt{}, invalid("prompt.id", `"prompt.id" must be a text that names a prompt: %s`, referenceHelp)
 	}
 	ref, err := ParseReference(text)
 	if err != nil {
-		if hosted {
+		if theirs {
 			return call.Prompt{}, nil
 		}
 		return call.Prompt{}, invalid("prompt.id", "%s", err)
 	}
 	ref.Name, ref.Alias = strings.Clone(ref.Name), strings.Clone(ref.Alias)
-	if _, ok := s.Prompt(ref.Name); !ok && hosted {
+	_, known := s.Prompt(ref.Name)
+	imported := s.hosted[text]
+	var fail *call.Error
+	switch {
+	case imported != nil:
+		ref, fail = imported.reference(text, c.Body, version)
+	case known:
+		fail = readVersion(c.Body, version, &ref)
+	case theirs && c.RequestedModel != "":
 		return call.Prompt{}, nil
 	}
-	if fail := readVersion(c.Body, version, &ref); fail != nil {
+	if fail != nil {
 		return call.Prompt{}, fail
 	}
 	p, fail := resolve(s, ref, call.FromParameter, "prompt.id")
@@ -104,6 +112,9 @@ func readVariables(body []byte, v jsonscan.Value, param string) (map[string]stri
 			return nil, invalid(param, "%q has the member %q, which cannot be a variable: letters, digits, '_' and dots between them", param, excerpt(name))
 		}
 		text, ok := variableText(body, value)
+		if kind, _ := jsonscan.Unquote(jsonscan.Lookup(body, value, "type").Of(body)); !ok && (kind == "input_image" || kind == "input_file") {
+			return nil, invalid(param+"."+name, `"%s.%s" is an %s, and the variables of prompts are text here: send images and files in the request's input, beside the prompt`, param, name, kind)
+		}
 		if !ok {
 			return nil, invalid(param+"."+name, `"%s.%s" must be text, a number, true or false, or {"type": "input_text", "text": "…"}`, param, name)
 		}

@@ -146,6 +146,7 @@ func (p *stored) prompt(name string) *Prompt {
 		v.Tags, v.Aliases = stored.record.Tags, aliases[n]
 		out.Versions = append(out.Versions, &v)
 	}
+	out.readHosted()
 	return out
 }
 

@@ -16,6 +16,7 @@ import (
 type Snapshot struct {
 	prompts map[string]*Prompt
 	names   []string // sorted
+	hosted  map[string]*hosted
 }
 
 // Prompt is a prompt with all its versions. Nobody may write to one.
@@ -26,6 +27,8 @@ type Prompt struct {
 	Aliases  map[string]int
 	Versions []*Version // by number
 	ETag     string     // another one after any change of the prompt
+
+	hosted map[string]*hosted
 }
 
 // Prompt returns the prompt of that name.
@@ -41,6 +44,9 @@ func (s *Snapshot) Names() []string { return slices.Clone(s.names) }
 // none, the error says what there is.
 func (s *Snapshot) Resolve(r Reference) (*Version, error) {
 	p, ok := s.prompts[r.Name]
+	if !ok && strings.HasPrefix(r.Name, HostedPrefix) {
+		return nil, api.NotFound("there is no prompt %s; if OpenAI hosted it, register it here with: caddy llm prompts import openai FILE", excerpt(r.Name))
+	}
 	if !ok {
 		return nil, api.NotFound("there is no prompt %s; %s", excerpt(r.Name), s.nearest(r.Name))
 	}
@@ -124,5 +130,6 @@ func (s *Snapshot) with(changed map[string]*Prompt) *Snapshot {
 		next.prompts[name] = p
 	}
 	next.names = slices.Sorted(maps.Keys(next.prompts))
+	next.indexHosted()
 	return next
 }

@@ -76,7 +76,7 @@ func (b *body) get(name string) []byte {
 func (b *body) parameters(v *prompts.Version, params []param) {
 	if v != nil {
 		for name, value := range v.ModelConfig {
-			name := configName(b.call.Front, name)
+			name, value := configParam(b.call.Front, name, value)
 			if name == "" || slices.Contains(reserved, name) || b.call.Object.Get(name).Exists() {
 				continue
 			}
@@ -93,6 +93,14 @@ func (b *body) parameters(v *prompts.Version, params []param) {
 			b.set(p.name, p.value)
 		}
 	}
+}
+
+// configParam is configName, with the value in the form that the front has it.
+func configParam(front call.Front, name string, value json.RawMessage) (string, []byte) {
+	if name == "reasoning_effort" && front == call.Responses {
+		return "reasoning", append(append([]byte(`{"effort":`), value...), '}')
+	}
+	return configName(front, name), value
 }
 
 // configName translates MLflow's names of a model config to those of the front; "" drops it.

@@ -59,6 +59,19 @@ func TestRequestsOwnParametersWinOverTheModelConfig(t *testing.T) {
 	same(t, b.edit.AppendTo(nil), `{"model":"m","input":"x","temperature":0.1,"max_output_tokens":9,"text":{"format":{"type":"json_object"}}}`)
 }
 
+func TestReasoningEffortOfTheModelConfig(t *testing.T) {
+	version := &prompts.Version{Name: "p", ModelConfig: map[string]json.RawMessage{"reasoning_effort": json.RawMessage(`"low"`)}}
+	for _, tt := range []struct{ path, body, want string }{
+		{"/v1/chat/completions", `{"model":"m"}`, `{"model":"m","reasoning_effort":"low"}`},
+		{"/v1/responses", `{"model":"m"}`, `{"model":"m","reasoning":{"effort":"low"}}`},
+		{"/v1/responses", `{"model":"m","reasoning":{"effort":"high"}}`, `{"model":"m","reasoning":{"effort":"high"}}`},
+	} {
+		b := newBody(t, tt.path, tt.body)
+		b.parameters(version, nil)
+		same(t, b.edit.AppendTo(nil), tt.want)
+	}
+}
+
 func TestResponseFormats(t *testing.T) {
 	const schema, chat = `{"type":"object"}`, `{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}`
 	for _, tt := range []struct{ path, format, want string }{

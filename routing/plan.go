@@ -114,17 +114,23 @@ func (p *plan) prepare(i int) (*upstream.Target, *call.Error) {
 	return t, fail
 }
 
-// direct passes the call on as it is, but for the provider's name before the model's.
+// direct passes the call on as it is, but for the provider's name before the
+// model's, and for a prompt that it names: that is rendered, with its parameters.
 func (p *plan) direct() (*upstream.Target, *call.Error) {
 	c := p.call
 	b := &body{call: c, edit: c.Object.Edit()}
 	if p.model != c.RequestedModel {
 		b.edit.Set("model", jsonscan.AppendQuoted(nil, p.model))
 	}
-	served, fail := p.prompt(b, nil)
+	version, fail := p.named()
 	if fail != nil {
 		return nil, fail
 	}
+	served, fail := p.prompt(b, version)
+	if fail != nil {
+		return nil, fail
+	}
+	b.parameters(version, nil)
 	t, adjustments, fail := p.target(b, p.provider, p.prefix, p.model, upstream.Limits{}, true)
 	if fail != nil {
 		return nil, fail
@@ -206,18 +212,21 @@ func (p *plan) resolve(ref prompts.Reference) (*prompts.Version, *call.Error) {
 	return v, nil
 }
 
-// prompt renders the version into the request. Without a version, a prompt
-// that the call itself names is rendered: that is the whole of a direct call's prompting.
-func (p *plan) prompt(b *body, v *prompts.Version) (served call.ServedPrompt, fail *call.Error) {
+// named is the version of a direct call's own prompt; nil: it names none.
+func (p *plan) named() (*prompts.Version, *call.Error) {
 	named := p.call.Prompt
-	if v == nil {
-		if named.Name == "" || named.Source == call.Recognized {
-			return served, nil
-		}
-		if v, fail = p.resolve(prompts.Reference{Name: named.Name, Version: named.Version, Alias: named.Alias}); fail != nil {
-			return served, fail
-		}
+	if named.Name == "" || named.Source == call.Recognized {
+		return nil, nil
 	}
+	return p.resolve(prompts.Reference{Name: named.Name, Version: named.Version, Alias: named.Alias})
+}
+
+// prompt renders the version, if there is one, into the request.
+func (p *plan) prompt(b *body, v *prompts.Version) (served call.ServedPrompt, fail *call.Error) {
+	if v == nil {
+		return served, nil
+	}
+	named := p.call.Prompt
 	if fail := prompts.Apply(p.call, v, b.edit); fail != nil {
 		return served, fail
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-frontier/frontier/internal/call"
+	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/caddy-frontier/frontier/prompts"
 )
 
 func init() {
@@ -106,6 +108,13 @@ func (t *Table) decide(c *call.Call, r *http.Request, provider string) (*plan, *
 			route = by
 		}
 	}
+	model := c.RequestedModel
+	if model == "" {
+		model = t.promptModel(c)
+	}
+	if route == nil && model != c.RequestedModel {
+		route = t.routeFor(model, r.Header)
+	}
 	if route != nil {
 		c.Route = route.Name
 		p.route = route
@@ -119,19 +128,39 @@ func (t *Table) decide(c *call.Call, r *http.Request, provider string) (*plan, *
 		}
 	}
 	if t.Direct || provider != "" {
-		if name, id, ok := t.direct(c.RequestedModel); ok && (t.Direct || name == provider) {
+		if name, id, ok := t.direct(model); ok && (t.Direct || name == provider) {
 			p.provider, p.prefix, p.model = t.Providers[name], name, id
-		} else if provider != "" && c.RequestedModel != "" {
-			p.provider, p.prefix, p.model = t.Providers[provider], provider, c.RequestedModel
+		} else if provider != "" && model != "" {
+			p.provider, p.prefix, p.model = t.Providers[provider], provider, model
+		}
+	}
+	if p.provider == nil && model == "" && c.Prompt.Name != "" {
+		return p, &call.Error{
+			Status: http.StatusBadRequest, Class: "invalid_request", Code: "missing_required_parameter", Param: "model",
+			Message: fmt.Sprintf("the request names no model, nor does the model config of prompt %s; set it in either, or have a route with: match prompt %s", c.Prompt.Name, c.Prompt.Name),
 		}
 	}
 	if p.provider == nil {
 		return p, &call.Error{
 			Status: http.StatusNotFound, Class: "model_not_found", Code: "model_not_found", Param: "model",
-			Message: fmt.Sprintf("there is no model %q here; use %s", c.RequestedModel, t.suggest()),
+			Message: fmt.Sprintf("there is no model %q here; use %s", model, t.suggest()),
 		}
 	}
 	return p, nil
+}
+
+// promptModel is the model that the prompt which the call names is made for, ""
+// when it does not say. As at OpenAI, such a call need not name one.
+func (t *Table) promptModel(c *call.Call) string {
+	if c.Prompt.Name == "" || c.Prompt.Source == call.Recognized {
+		return ""
+	}
+	v, err := t.resolve(prompts.Reference{Name: c.Prompt.Name, Version: c.Prompt.Version, Alias: c.Prompt.Alias})
+	if err != nil {
+		return ""
+	}
+	model, _ := jsonscan.Unquote(v.ModelConfig["model"])
+	return model
 }
 
 // suggest names what a caller may ask for, in a sentence.

@@ -239,13 +239,20 @@ func (r *RouteState) accepts(h http.Header) bool {
 // RouteFor returns the route that a call reaches by its model or its headers,
 // or nil.
 func (t *Table) RouteFor(c *call.Call, h http.Header) *RouteState {
-	for _, r := range t.byModel[c.RequestedModel] {
-		if r.Name == c.RequestedModel || r.accepts(h) {
-			return r
-		}
+	if r := t.routeFor(c.RequestedModel, h); r != nil {
+		return r
 	}
 	for _, r := range t.byHeader {
 		if r.accepts(h) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (t *Table) routeFor(model string, h http.Header) *RouteState {
+	for _, r := range t.byModel[model] {
+		if r.Name == model || r.accepts(h) {
 			return r
 		}
 	}

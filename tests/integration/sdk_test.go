@@ -74,6 +74,7 @@ func TestOpenAIPackage(t *testing.T) {
 		{"responses", sdkResponses},
 		{"responses streamed", sdkResponsesStreamed},
 		{"the prompt parameter", sdkPrompt},
+		{"a prompt that OpenAI hosted", sdkHosted},
 		{"errors of the provider", sdkErrors},
 		{"our key refused", sdkRefused},
 		{"retries are not multiplied", sdkRetries},
@@ -360,6 +361,72 @@ func sdkPrompt(t *testing.T, s *sdkSuite) {
 	equal(t, "prompt", resp.Header.Get("LLM-Prompt"), "sentiment/1")
 	_, body = s.asked(t)
 	equal(t, "messages", body["messages"], []any{object{"role": "user", "content": "Classify sentiment: positive, negative, or neutral.\n\nText: so so"}})
+}
+
+// sdkHosted calls prompts by the ids that they had at OpenAI, as applications
+// do that were never changed: without a model, which the prompt says.
+func sdkHosted(t *testing.T, s *sdkSuite) {
+	for i, config := range []object{
+		{"model": "gpt-4o", "temperature": 0.2, "max_tokens": 64, "reasoning_effort": "low"},
+		{"model": "assistant"}, // a route
+		{},
+	} {
+		status, _ := s.api(http.MethodPost, "/prompts", object{
+			"name": "reply", "template": []object{{"role": "developer", "content": fmt.Sprintf("%d. Reply to {{customer}}.", i)}}, "model_config": config,
+			"response_format": object{"type": "json_schema", "json_schema": object{"name": "reply", "schema": object{"type": "object"}}},
+			"tags":            object{"openai.id": "pmpt_reply", "openai.version": fmt.Sprint(5 + i)},
+		}, nil)
+		if status != http.StatusCreated {
+			t.Fatal(status)
+		}
+	}
+	call := func(id, version string, value responses.ResponsePromptVariableUnionParam) (*http.Response, error) {
+		s.provider.Reset()
+		p := responses.ResponsePromptParam{ID: id, Variables: map[string]responses.ResponsePromptVariableUnionParam{"customer": value}}
+		if version != "" {
+			p.Version = openai.String(version)
+		}
+		var resp *http.Response
+		_, err := s.Responses.New(t.Context(), responses.ResponseNewParams{Prompt: p}, option.WithResponseInto(&resp))
+		return resp, err
+	}
+	ann := responses.ResponsePromptVariableUnionParam{OfString: openai.String("Ann")}
+
+	resp := must[*http.Response](t)(call("pmpt_reply", "5", ann))
+	equal(t, "prompt", resp.Header.Get("LLM-Prompt"), "reply/1")
+	_, body := s.asked(t)
+	equal(t, "sent on", body, object{
+		"model": "gpt-4o", "input": []any{object{"role": "developer", "content": "0. Reply to Ann."}}, "temperature": 0.2, "max_output_tokens": 64.0,
+		"reasoning": object{"effort": "low"}, "text": object{"format": object{"type": "json_schema", "name": "reply", "schema": object{"type": "object"}}},
+	})
+
+	resp = must[*http.Response](t)(call("pmpt_reply", "6", ann))
+	equal(t, "route and prompt", []string{resp.Header.Get("LLM-Route"), resp.Header.Get("LLM-Prompt")}, []string{"assistant", "reply/2"})
+
+	status, _ := s.api(http.MethodPut, "/prompts/reply/aliases/production", object{"version": 1}, nil)
+	equal(t, "status of the alias", status, http.StatusOK)
+	resp = must[*http.Response](t)(call("pmpt_reply", "", ann))
+	equal(t, "prompt", resp.Header.Get("LLM-Prompt"), "reply/1")
+
+	image := responses.ResponsePromptVariableUnionParam{OfInputImage: &responses.ResponseInputImageParam{Detail: "auto", ImageURL: openai.String("data:image/png;base64,AAAA")}}
+	for _, step := range []struct {
+		id, version string
+		value       responses.ResponsePromptVariableUnionParam
+		status      int
+		want        string
+	}{
+		{"pmpt_reply", "7", ann, 400, "the request names no model, nor does the model config of prompt reply"},
+		{"pmpt_reply", "8", ann, 404, "OpenAI's version 8 of pmpt_reply is not among those that were imported as prompt reply"},
+		{"pmpt_other", "1", ann, 404, "caddy llm prompts import openai FILE"},
+		{"pmpt_reply", "5", image, 400, `"prompt.variables.customer" is an input_image`},
+	} {
+		_, err := call(step.id, step.version, step.value)
+		var e *openai.Error
+		if !errors.As(err, &e) || e.StatusCode != step.status || !strings.Contains(e.Message, step.want) {
+			t.Errorf("%s, version %s: got %v, want %d …%s…", step.id, step.version, err, step.status, step.want)
+		}
+		equal(t, "requests to the provider", len(s.provider.Requests()), 0)
+	}
 }
 
 // fails makes a call that fails with an answer.
