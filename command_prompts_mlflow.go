@@ -40,7 +40,7 @@ points to is in force for the next request.
 	})
 	cmd.Flags().BoolVar(&s.update, "update", false, "Register the present content of versions that were changed in MLflow as new versions")
 	s.register(cmd)
-	return group(&cobra.Command{Use: "import", Short: "Imports prompts from another registry", Long: "Imports prompts from another registry.\n\n\t$ caddy llm prompts import mlflow http://127.0.0.1:5000"}, cmd)
+	return group(&cobra.Command{Use: "import", Short: "Imports prompts from another registry", Long: "Imports prompts from another registry.\n\n\t$ caddy llm prompts import mlflow http://127.0.0.1:5000"}, cmd, c.importOpenAICommand())
 }
 
 func (c *cli) exportPromptsCommand() *cobra.Command {

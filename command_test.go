@@ -141,6 +141,10 @@ func files(t *testing.T) {
 		"messages.json":  `[{"role": "user", "content": "Classify the sentiment in one word: great product"}]`,
 		"request.json":   `{"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}]}`,
 		"empty.txt":      "\n",
+		"prompts.json": `[{"id": "pmpt_abc", "version": 1, "name": "Support reply", "model": "gpt-4.1", "instructions": "Answer {{customer}}."},
+			{"id": "pmpt_abc", "version": "2", "instructions": "Answer {{customer}} briefly.", "temperature": 0, "tools": [{"type": "web_search"}]},
+			{"id": "pmpt_abc", "version": "3", "instructions": "Answer {{customer}} briefly.", "temperature": 0, "tools": []}]`,
+		"call.json": `{"model": "gpt-4.1", "prompt": {"id": "pmpt_abc", "version": "3"}}`,
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -196,6 +200,10 @@ func TestCommandGolden(t *testing.T) {
 			"prompts register senti --file broken.json", "prompts register senti --file empty.txt", "prompts register senti --file missing.txt",
 			"prompts register senti -t x --model-config chat.json",
 		},
+		"import": {
+			"prompts import openai prompts.json --dry-run", "prompts import openai prompts.json --dry-run --json", "prompts import openai prompts.json --name pmpt_abc=support_reply",
+			"prompts import openai prompts.json --name pmpt_abc=senti", "prompts import openai call.json", "prompts import openai missing.json", "prompts import openai schema.json",
+		},
 		"traces": {
 			"traces list", "traces list --limit 2", "traces list --limit 2 --json", "traces list --route none", "traces list -n 3 -q refund",
 			"traces list --variant stable --model openai/gpt-4 --prompt senti/2 --status error --session s --user u --tag team=support --tag a=b --since 2026-05-01T09:30:00+02:00 --until 2026-05-02",
@@ -211,6 +219,8 @@ func TestCommandGolden(t *testing.T) {
 			"rollout weights sentiment stable=much", "rollout weights sentiment stable=50 stable=50", "rollout weights sentiment stable=101",
 			"rollout", "rollout get", "rollout watch support --interval 0s", "rollout abort support now", "rollout undo", "rollout stop support", "routes show support --caddyfile --json", "traces list --since yesterday", "traces list --limit 0",
 			"traces list --prompt a/1 --version 2", "traces show", "traces tail --lines -1", "traces tail --interval 0s", "stats --group-by moon", "stats --nothing", "status --address a:1-2", "demo", "demo --moon",
+			"prompts import openai", "prompts import openai prompts.json --name a", "prompts import openai prompts.json --name pmpt_x=y",
+			"prompts import openai prompts.json --name pmpt_abc=a@b",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -182,6 +182,12 @@ class Gateway:
     def api(self, method, path, body=None):
         return call(method, self.admin + path, body)
 
+    def cli(self, *args):
+        """What `caddy llm` prints, and its exit code."""
+        done = subprocess.run([os.environ["FRONTIER_CADDY"], "llm", *args, "--address", self.admin.removeprefix("http://").removesuffix("/llm")],
+                              capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout + done.stderr
+
     def requests(self):
         """What the provider was asked since the last time."""
         with urllib.request.urlopen(self.provider + "/__requests") as answer:
