@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -140,45 +139,11 @@ func (f *readFile) traceAt(seq int64, id [16]byte) (Trace, error) {
 	return t, nil
 }
 
-// details is what describe writes.
-type details struct {
-	Message     string            `json:"message"`
-	W3CTraceID  string            `json:"w3c_trace_id"`
-	W3CSpanID   string            `json:"w3c_span_id"`
-	Parameters  json.RawMessage   `json:"parameters"`
-	Adjustments []string          `json:"adjustments"`
-	Variables   map[string]string `json:"variables"`
-	NearMiss    json.RawMessage   `json:"near_miss"`
-	Notes       []string          `json:"notes"`
-	Spans       []storedSpan      `json:"spans"`
-}
-
-type storedSpan struct {
-	Provider    string   `json:"provider"`
-	Model       string   `json:"model"`
-	Variant     string   `json:"variant"`
-	Started     int64    `json:"started"`
-	Duration    int64    `json:"duration"`
-	TTFT        int64    `json:"ttft"`
-	HTTPStatus  int      `json:"http_status"`
-	ErrorClass  string   `json:"error_class"`
-	Message     string   `json:"message"`
-	UpstreamID  string   `json:"upstream_request_id"`
-	CostUSD     *float64 `json:"cost"`
-	StoredUsage *struct {
-		Input      int64 `json:"input"`
-		Output     int64 `json:"output"`
-		Cached     int64 `json:"cached"`
-		CacheWrite int64 `json:"cache_write"`
-		Reasoning  int64 `json:"reasoning"`
-		Estimated  int   `json:"estimated"`
-	} `json:"usage"`
-}
-
 func (t *Trace) fill(e *entry) {
 	var d details
 	if len(e.details) > 0 {
-		if err := json.Unmarshal(e.details, &d); err != nil {
+		var err error
+		if d, err = readDetails(e.details); err != nil {
 			t.Damaged = "details: " + err.Error()
 		}
 	}
@@ -195,30 +160,13 @@ func (t *Trace) fill(e *entry) {
 	if d.NearMiss != nil {
 		t.NearMiss = d.NearMiss
 	}
-	for i := range d.Spans {
-		t.Spans = append(t.Spans, d.Spans[i].show())
-	}
+	t.Spans = append(t.Spans, d.Spans...)
 	t.Request, t.Response = payload(e.request), payload(e.response)
 	if d.Parameters == nil && e.request != nil {
 		if o, err := jsonscan.Parse(e.request, maxNesting, nil); err == nil {
 			t.Parameters = appendParameters(nil, &o)
 		}
 	}
-}
-
-func (s *storedSpan) show() Span {
-	out := Span{
-		Provider: known(s.Provider), Model: known(s.Model), Variant: known(s.Variant), StartedAt: Time{time.UnixMicro(s.Started).UTC()},
-		DurationMS: milliseconds(s.Duration), HTTPStatus: known(s.HTTPStatus), ErrorClass: known(s.ErrorClass), Message: known(s.Message),
-		CostUSD: s.CostUSD, UpstreamRequestID: known(s.UpstreamID),
-	}
-	if s.TTFT != 0 {
-		out.TTFTMS = known(milliseconds(s.TTFT))
-	}
-	if u := s.StoredUsage; u != nil {
-		out.Usage = &Usage{u.Input, u.Output, u.Cached, u.CacheWrite, u.Reasoning, u.Estimated != 0}
-	}
-	return out
 }
 
 var null = json.RawMessage("null")
