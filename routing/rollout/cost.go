@@ -1,6 +1,9 @@
 package rollout
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 const (
 	costGuard = "cost"
@@ -37,6 +40,15 @@ func parseCost(args []string) (*cost, error) {
 	return &cost{ratio: f}, nil
 }
 
+// dollars has two digits at least, of however small an amount.
+func dollars(usd float64) string {
+	digits := 2
+	for v := usd; v > 0 && v < 0.1 && digits < 10; v *= 10 {
+		digits++
+	}
+	return "$" + strconv.FormatFloat(usd, 'f', digits, 64)
+}
+
 func (c *cost) name() string  { return costGuard }
 func (c *cost) needs() string { return "price" }
 
@@ -56,7 +68,7 @@ func (c *cost) judge(e *Evidence, alpha float64) GuardStatus {
 	limit := limitRoom * c.ratio * e.limit
 	now, was := mean(mine.cost.points(limit, false)), mean(theirs.cost.points(limit, false))
 	s.Value = number(now / was)
-	s.words = fmt.Sprintf("$%.3g a request against $%.3g", now*limit, was*limit)
+	s.words = fmt.Sprintf("%s a request against %s", dollars(now*limit), dollars(was*limit))
 	bottom, top := meanAbove(mine.cost.points(limit, false), promoteLevel/2), meanBelow(mine.cost.points(limit, true), promoteLevel/2)
 	floor, ceiling := meanAbove(theirs.cost.points(limit, false), promoteLevel/2), meanBelow(theirs.cost.points(limit, true), promoteLevel/2)
 	s.Low, s.High = number(bottom/ceiling), number(top/floor)

@@ -85,7 +85,7 @@ func (g *failureGuard) judge(e *Evidence, _ float64) GuardStatus {
 		s.Value, s.High = number(failed/requests-stableFailed/stableRequests), number(upper)
 		s.Low = number(g.lower(failed, requests, stableFailed, stableRequests))
 		s.words = fmt.Sprintf("%s %s against %s", g.noun(), percent(failed/requests), percent(stableFailed/stableRequests))
-		if now, n := f.strata.under(e.mark.Share); n > 0 && n < requests {
+		if now, n := f.strata.under(e.mark.Share); n > 0 && n < requests && percent(now/n) != percent(failed/requests) {
 			s.words = fmt.Sprintf("%s %s (%s since the first step) against %s", g.noun(), percent(now/n), percent(failed/requests), percent(stableFailed/stableRequests))
 		}
 		if kind := f.commonest(); kind != "" && g.kind == errorsGuard {
