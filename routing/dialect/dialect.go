@@ -5,6 +5,7 @@ package dialect
 import (
 	"unicode/utf8"
 
+	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -69,11 +70,31 @@ func NewEvents(front call.Front, choices int, hideUsage bool) Events {
 func Summarize(front call.Front, body []byte) Summary {
 	switch front {
 	case call.Responses:
-		return summarizeResponse(body, jsonscan.Root(body))
+		return summarizeObject(body, jsonscan.Root(body), "status", "output")
 	case call.Messages, call.CountTokens:
-		return summarizeMessage(body, jsonscan.Root(body))
+		return summarizeObject(body, jsonscan.Root(body), "stop_reason", "content")
 	}
 	return summarizeChat(body)
+}
+
+// summarizeObject reads an answer that has all it says at its top: how it ended
+// under the name finish, its content as a list under the name content.
+func summarizeObject(doc []byte, v jsonscan.Value, finish, content string) (s Summary) {
+	for key, m := range jsonscan.MembersOf(doc, v) {
+		switch string(key) {
+		case "id":
+			s.ID = text(doc, m)
+		case "model":
+			s.Model = text(doc, m)
+		case "usage":
+			s.Usage = answer.ParseUsage(m.Of(doc))
+		case finish:
+			s.Finish = text(doc, m)
+		case content:
+			s.Bytes = m.End - m.Start - len("[]")
+		}
+	}
+	return s
 }
 
 // maxDepth bounds how deep an event may nest.

@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -273,22 +272,4 @@ func (e *sameEvents) HideUsage() bool           { return false }
 func (e *sameEvents) Summary() *Summary         { return &e.summary }
 func (e *sameEvents) Terminator() []byte {
 	return []byte("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
-}
-
-func summarizeMessage(doc []byte, v jsonscan.Value) (s Summary) {
-	for key, m := range jsonscan.MembersOf(doc, v) {
-		switch string(key) {
-		case "id":
-			s.ID = text(doc, m)
-		case "model":
-			s.Model = text(doc, m)
-		case "stop_reason":
-			s.Finish = text(doc, m)
-		case "usage":
-			s.Usage = answer.ParseUsage(m.Of(doc))
-		case "content":
-			s.Bytes = m.End - m.Start - len("[]")
-		}
-	}
-	return s
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
 )
@@ -33,7 +32,7 @@ func (e *responsesEvents) Event(data []byte) Verdict {
 		e.summary.ID = text(data, jsonscan.Lookup(data, jsonscan.Lookup(data, doc, "response"), "id"))
 	case "response.completed", "response.incomplete":
 		e.done = true
-		e.summary = summarizeResponse(data, jsonscan.Lookup(data, doc, "response"))
+		e.summary = summarizeObject(data, jsonscan.Lookup(data, doc, "response"), "status", "output")
 		return Done
 	case "response.failed", "error":
 		return Failed
@@ -51,24 +50,6 @@ func (e *responsesEvents) Complete() bool     { return e.done }
 func (e *responsesEvents) Terminator() []byte { return nil }
 func (e *responsesEvents) HideUsage() bool    { return false }
 func (e *responsesEvents) Summary() *Summary  { return &e.summary }
-
-func summarizeResponse(doc []byte, v jsonscan.Value) (s Summary) {
-	for key, m := range jsonscan.MembersOf(doc, v) {
-		switch string(key) {
-		case "id":
-			s.ID = text(doc, m)
-		case "model":
-			s.Model = text(doc, m)
-		case "status":
-			s.Finish = text(doc, m)
-		case "usage":
-			s.Usage = answer.ParseUsage(m.Of(doc))
-		case "output":
-			s.Bytes = m.End - m.Start - len("[]")
-		}
-	}
-	return s
-}
 
 func responsesError(e *call.Error) []byte {
 	event := struct {
