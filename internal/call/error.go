@@ -32,16 +32,16 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// kind is OpenAI's error type for a status.
-func (e *Error) kind() string {
+// ErrorType is OpenAI's error type for an HTTP status.
+func ErrorType(status int) string {
 	switch {
-	case e.Status == http.StatusUnauthorized:
+	case status == http.StatusUnauthorized:
 		return "authentication_error"
-	case e.Status == http.StatusForbidden:
+	case status == http.StatusForbidden:
 		return "permission_error"
-	case e.Status == http.StatusTooManyRequests:
+	case status == http.StatusTooManyRequests:
 		return "rate_limit_error"
-	case e.Status >= 500:
+	case status >= 500:
 		return "server_error"
 	}
 	return "invalid_request_error"
@@ -63,7 +63,7 @@ func (e *Error) Body(front Front, requestID string) []byte {
 		return e.anthropicBody(requestID)
 	}
 	var b errorBody
-	b.Error.Message, b.Error.Type, b.RequestID = e.Message, e.kind(), requestID
+	b.Error.Message, b.Error.Type, b.RequestID = e.Message, ErrorType(e.Status), requestID
 	if e.Param != "" {
 		b.Error.Param = &e.Param
 	}

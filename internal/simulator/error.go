@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"github.com/caddy-frontier/frontier/internal/call"
 )
 
 // apiError is an answer in the shape of OpenAI's errors.
@@ -32,21 +34,6 @@ func wrongMethod(r *http.Request, allowed string) *apiError {
 	}
 }
 
-// kind is OpenAI's error type for a status.
-func (e *apiError) kind() string {
-	switch {
-	case e.status == http.StatusUnauthorized:
-		return "authentication_error"
-	case e.status == http.StatusForbidden:
-		return "permission_error"
-	case e.status == http.StatusTooManyRequests:
-		return "rate_limit_error"
-	case e.status >= 500:
-		return "server_error"
-	}
-	return "invalid_request_error"
-}
-
 func fail(w http.ResponseWriter, e *apiError) error {
 	for k, v := range e.header {
 		w.Header().Set(k, v)
@@ -57,7 +44,7 @@ func fail(w http.ResponseWriter, e *apiError) error {
 		}
 		return s
 	}
-	return answer(w, e.status, object{"error": object{"message": e.message, "type": e.kind(), "param": null(e.param), "code": null(e.code)}})
+	return answer(w, e.status, object{"error": object{"message": e.message, "type": call.ErrorType(e.status), "param": null(e.param), "code": null(e.code)}})
 }
 
 type object = map[string]any
