@@ -195,9 +195,6 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 	c := p.call
 	s := dialect.Summarize(c.Front, ans.Body)
 	p.summary(&s)
-	if p.isEvidence(ans) {
-		p.checkFormat(ans.Body, false)
-	}
 	h := w.Header()
 	if c.Usage != nil {
 		if usd, ok := p.table.Prices.Cost(c.Provider, c.Model, c.Started, usageOf(c.Usage)); ok {
@@ -209,6 +206,9 @@ func (p *plan) whole(w http.ResponseWriter, ans *upstream.Answer) error {
 	c.Status = call.StatusOK
 	if _, err := w.Write(ans.Body); err != nil {
 		c.Status = call.StatusCancelled
+	}
+	if p.isEvidence(ans) {
+		p.checkFormat(ans.Body, false) // the client has its answer
 	}
 	return nil
 }
