@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/control"
+	"github.com/caddy-frontier/frontier/internal/wholefile"
 	"github.com/caddy-frontier/frontier/routing/rollout"
 )
 
@@ -99,7 +100,10 @@ func (c *controller) measurements() {
 	b, err := c.encode()
 	c.unlock()
 	if err == nil {
-		err = replaceFile(c.file, b)
+		err = os.MkdirAll(filepath.Dir(c.file), 0o700)
+	}
+	if err == nil {
+		err = wholefile.Replace(c.file, b)
 	}
 	if err == nil {
 		c.unsaved = false
@@ -178,29 +182,4 @@ func decodeMeasurements(b []byte, h *held, plan *rollout.Plan) (*rollout.Evidenc
 // measurementsFile is where those of a route are. No route's file is another's temporary one.
 func measurementsFile(dir, route string) string {
 	return filepath.Join(dir, strings.ReplaceAll(route, ":", "%3A")+".measurements")
-}
-
-// replaceFile puts a file in the place of another one: whoever reads it, after
-// a crash too, finds the one or the other.
-func replaceFile(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(filepath.Clean(tmp), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-		return err
-	}
-	return os.Rename(tmp, filepath.Clean(path))
 }

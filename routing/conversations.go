@@ -12,6 +12,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/caddy-frontier/frontier/internal/wholefile"
 )
 
 // The bounds of the conversation table.
@@ -79,11 +81,7 @@ func (t *conversations) save(path string) error {
 	}
 	sum := crc32.Checksum(buf.Bytes(), crc32.MakeTable(crc32.Castagnoli))
 	buf.Write([]byte{byte(sum), byte(sum >> 8), byte(sum >> 16), byte(sum >> 24)})
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, buf.Bytes(), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Clean(path))
+	return wholefile.Replace(path, buf.Bytes())
 }
 
 // load reads what save wrote. A damaged file is an error, and leaves the table as it is.

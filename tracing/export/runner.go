@@ -13,6 +13,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-frontier/frontier/internal/wholefile"
 	"github.com/caddy-frontier/frontier/tracing"
 )
 
@@ -303,36 +304,14 @@ func (r *runner) save(now bool) {
 		return
 	}
 	r.saved, r.unsaved = time.Now(), false
-	if err := writeFile(r.path, positions{r.destination, r.follower.Positions()}); err != nil {
+	raw, err := json.Marshal(positions{r.destination, r.follower.Positions()})
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(r.path), 0o700)
+	}
+	if err == nil {
+		err = wholefile.Replace(r.path, raw)
+	}
+	if err != nil {
 		r.log.Error("keeping how far traces were exported", zap.Error(err))
 	}
-}
-
-// writeFile replaces the file by one that is whole, whatever happens meanwhile.
-func writeFile(path string, v any) error {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }
