@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -33,7 +34,9 @@ type plan struct {
 	empty  bool           // there was nothing in the answer
 	format rollout.Format // whether the answer keeps to it
 
-	provider   *Provider // of a direct call
+	own        bool             // a call of the gateway's own
+	config     *prompts.Version // of such a call: for its model config and response format
+	provider   *Provider        // of a direct call
 	prefix     string
 	model      string
 	site       string // the provider that the caller's own credential may go to, and no other
@@ -130,7 +133,7 @@ func (p *plan) direct() (*upstream.Target, *call.Error) {
 	if fail != nil {
 		return nil, fail
 	}
-	b.parameters(version, nil)
+	b.parameters(cmp.Or(version, p.config), nil)
 	t, adjustments, fail := p.target(b, p.provider, p.prefix, p.model, upstream.Limits{}, true)
 	if fail != nil {
 		return nil, fail

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-frontier/frontier/internal/price"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing/rollout"
+	"github.com/caddy-frontier/frontier/tracing"
 )
 
 // Table is what the handlers decide by: one configuration's providers and
@@ -26,6 +27,9 @@ type Table struct {
 	Prices    *price.Table
 
 	MaxInFlight int // calls at once; 0: no limit
+
+	// Recorder keeps the traces of the gateway's own calls; nil: there are none.
+	Recorder *tracing.Recorder
 
 	// Emit tells Caddy's events app of an event of a rollout; nil: nobody is told.
 	Emit func(name string, data map[string]any)

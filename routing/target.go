@@ -23,7 +23,7 @@ var paths = map[call.Front]string{
 // target makes the request of the edited body for a provider: as it is when
 // the provider speaks the client's dialect, else translated. adapt says
 // whether parameters that the model is known to refuse are changed, which for
-// a direct call happens only when it is translated.
+// a direct call of a client happens only when it is translated.
 func (p *plan) target(b *body, provider *Provider, prefix, model string, limits upstream.Limits, adapt bool) (*upstream.Target, []string, *call.Error) {
 	c := p.call
 	wire, ok := dialect.Wire(provider.dialect, c.Front)
@@ -53,7 +53,7 @@ func (p *plan) target(b *body, provider *Provider, prefix, model string, limits 
 // same makes the request of a call whose dialect the provider speaks: what is not edited passes through byte for byte.
 func (p *plan) same(t *upstream.Target, b *body, provider *Provider, prefix string, adapt bool) (adjustments []string) {
 	c := p.call
-	if p.route != nil && adapt {
+	if (p.route != nil || p.own) && adapt {
 		adjustments = b.adapt(familyOf(prefix, t.Model), t.Model)
 	}
 	hideUsage := false

@@ -59,6 +59,7 @@ const (
 	Unrecognized Assignment = "unrecognized" // no prompt was found in it
 	Fallback     Assignment = "fallback"     // the variant drawn failed
 	Direct       Assignment = "direct"       // no route
+	Run          Assignment = "run"          // no client: the gateway itself asked, for a run
 )
 
 // Source says how a prompt came to a call.

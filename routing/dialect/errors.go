@@ -3,6 +3,8 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
+	"time"
 )
 
 // TooLong reports whether an error says that the request is longer than its model takes.
@@ -21,6 +23,19 @@ func TooLong(body []byte) bool {
 	}
 	return false
 }
+
+// RetryDelay is how long an error of Gemini asks to wait: it says so in its
+// body, not in a header. 0: it does not say.
+func RetryDelay(body []byte) time.Duration {
+	m := retryDelay.FindSubmatch(body)
+	if m == nil {
+		return 0
+	}
+	d, _ := time.ParseDuration(string(m[1])) // 0 when it is none
+	return d
+}
+
+var retryDelay = regexp.MustCompile(`"retryDelay"\s*:\s*"([0-9.]{1,9}s)"`)
 
 // ReadError reads the error of a provider, whatever its dialect. Code is what
 // it calls the kind of error; both are "" when it has another form.

@@ -227,7 +227,11 @@ type Fault struct { //nolint:errname // the design's word: what is counted as a 
 	Err    error
 
 	stale bool // of a connection that had been kept: no fault of the provider's
+	sent  bool // of a connection that broke: the request was on its way
 }
+
+// Sent reports whether the provider may have had the request, and have worked on it.
+func (f *Fault) Sent() bool { return f.sent || f.Class != Connect && f.Class != CircuitOpen }
 
 func (f *Fault) Error() string {
 	if f.Err != nil {

@@ -42,6 +42,7 @@ type Target struct {
 	Model   string // for the record
 	Window  int64  // how many tokens the model takes; 0: unknown
 	OnTrial bool   // an error status that others would be left with is one reason more to ask the next target
+	Apart   bool   // what becomes of it opens and closes no circuit and sets no key aside: those are for others' calls
 	Request Request
 	Limits  Limits
 }
@@ -134,7 +135,7 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 		if key == "" {
 			key = c.health.pick(c.Keys, now)
 		}
-		if !c.health.allow(t.Model, key, now) && other() {
+		if !t.Apart && !c.health.allow(t.Model, key, now) && other() {
 			f := &Fault{Class: CircuitOpen, Err: fmt.Errorf("%s failed %d times in a row and is left alone for a moment", c.Name, openAfter)}
 			x.Attempts = append(x.Attempts, call.Attempt{
 				Provider: c.Name, Model: t.Model, Variant: t.Variant, Started: now, ErrorClass: string(f.Class), Message: f.Reason(),
@@ -143,7 +144,7 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 		}
 		a, f := x.try(ctx, t, key, limits, now, deadline, fresh)
 		now = now.Add(x.Attempts[len(x.Attempts)-1].Duration)
-		if f == nil || !f.stale {
+		if !t.Apart && (f == nil || !f.stale) {
 			c.health.note(t.Model, key, f, now)
 		}
 		if f == nil {
@@ -160,7 +161,7 @@ func (x *Exchange) ask(ctx context.Context, t *Target, limits Limits, deadline t
 				continue
 			}
 		}
-		otherKey := t.Request.Key == "" && n < len(c.Keys) && c.health.spare(c.Keys, key, now)
+		otherKey := !t.Apart && t.Request.Key == "" && n < len(c.Keys) && c.health.spare(c.Keys, key, now)
 		d := f.decide(n, limits.Attempts, otherKey)
 		if f.stale && n == 1 {
 			d = again
@@ -309,7 +310,7 @@ func (a *attempt) sendAside() {
 // broke is the fault of a connection that ended before an answer began.
 func (a *attempt) broke(err error) *Fault {
 	f := fault(Connect, fmt.Errorf("%s closed the connection before it answered: %w", a.target.Client.Name, err))
-	f.stale = a.cn.reused
+	f.stale, f.sent = a.cn.reused, true
 	return f
 }
 
