@@ -5,6 +5,7 @@ package scorer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/caddy-frontier/frontier/prompts"
 )
@@ -41,7 +42,13 @@ type Score struct {
 	Why string `json:"why"`
 	// Parts are the scores of what the answer is made of, by path or by the name of a scorer that was combined.
 	Parts map[string]float64 `json:"parts,omitempty"`
+	// Label is the label that the answer names, as the scorer's configuration spells it, so that confusion tables can be
+	// made. Empty: it names none, or several, or the scorer looks for none.
+	Label string `json:"label,omitempty"`
 }
+
+// ErrNoExpected says that a record has no expected answer, and that its scorer needs one.
+var ErrNoExpected = errors.New("no expected answer to compare with")
 
 // Scorer judges answers. An error means that there is no judgement, which is
 // never taken for a score of zero. It is used by many goroutines at once.
@@ -53,6 +60,7 @@ type Scorer interface {
 // from Repeat to Repeat.
 type Noisy interface {
 	// Repeats is how often an answer should be judged, at least; 0: whoever asks decides.
+	// 1: once is enough, as it is with scorers that are not Noisy.
 	Repeats() int
 }
 
@@ -74,4 +82,11 @@ type Question struct {
 // once, before the first judgement.
 type ModelUser interface {
 	UseModels(a Asker)
+}
+
+// Caller is implemented by scorers that ask a model.
+type Caller interface {
+	// Asks is how many calls to a model one judgement normally takes, at most.
+	// One more is made for a verdict that could not be read.
+	Asks() int
 }
