@@ -118,11 +118,12 @@ type CaseScore struct {
 }
 
 // Line is what one line or example of the best prompt, which the original did
-// not have, earned: the mean score with it less that without it.
+// not have, earned: the mean score that is expected with it less that without
+// it, by all trials of the search that had it or did not.
 type Line struct {
 	Text   string  `json:"text"`
 	Earned float64 `json:"earned"`
-	Cases  int     `json:"cases"` // over which that was measured
+	Cases  int     `json:"cases"` // records on which it was tried
 }
 
 // Result is what a search has found.
@@ -131,6 +132,12 @@ type Result struct {
 	Best     Candidate   `json:"best"` // the original when nothing is better
 	Tried    []Candidate `json:"tried"`
 	Lines    []Line      `json:"lines"`
+	// Better says that the best is proven to be better, as Verdict tells.
+	Better bool `json:"better"`
+	// Evidence is what that rests on: holdout, small_sample, or none when nothing else is the best or it could not be tried.
+	Evidence string `json:"evidence"`
+	// Verdict compares the best with the original; null when they are the same.
+	Verdict *Verdict `json:"verdict"`
 	// Reason says in words why the search ended, and why the best is the best.
 	Reason string `json:"reason"`
 }
