@@ -217,6 +217,13 @@ func (s *Store) checkSpace(need int64) error {
 	return nil
 }
 
+// roomForOthers is what must be free beyond the store's own floor before anything else of the control data is written.
+const roomForOthers = 64 << 20
+
+// Room says whether the disk has space for files beside the store: ErrNoSpace when they would come near the space that the
+// store's own commits need.
+func (s *Store) Room() error { return s.checkSpace(roomForOthers) }
+
 // Close writes a last backup and releases the directory. Operations after it return ErrClosed. It may be called again.
 func (s *Store) Close() error {
 	s.keeper.stop()
