@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 )
 
@@ -19,10 +18,8 @@ type Gateway interface {
 	Ask(ctx context.Context, q routing.Question) (*routing.Reply, error)
 	// CheckModel says why provider/model-id cannot be asked, or nil.
 	CheckModel(model string) error
-	// Cost is what tokens of a model cost at most, in US dollars per million of input and output; ok is false when that is unknown.
-	Cost(model string) (input, output float64, ok bool)
-	// Prompts is the registry.
-	Prompts() *prompts.View
+	// ModelCost is what tokens of a model cost at most, in US dollars per million of input and output; ok is false when that is unknown.
+	ModelCost(model string) (input, output float64, ok bool)
 }
 
 // Record is one example of a dataset.
@@ -43,7 +40,7 @@ type Record struct {
 // Run is a job: a comparison or an optimisation.
 type Run struct {
 	ID       string          `json:"id"`
-	Kind     string          `json:"kind"` // comparison or optimization
+	Kind     Kind            `json:"kind"`
 	State    State           `json:"state"`
 	Progress Progress        `json:"progress"`
 	Spec     json.RawMessage `json:"spec"`   // the request that began it, with its defaults
@@ -51,6 +48,28 @@ type Run struct {
 	Error    *string         `json:"error"`  // why it failed, or what it waits for
 	Created  time.Time       `json:"created_at"`
 	Ended    *time.Time      `json:"ended_at"`
+	Actor    string          `json:"actor,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
+
+	WorkedMS   int64  `json:"worked_ms"`             // for how long it has been worked on, pauses left out
+	ReportHash string `json:"report_hash,omitempty"` // of the report as it was written
+}
+
+// Kind is what a run does.
+type Kind string
+
+// The kinds of runs.
+const (
+	KindComparison   Kind = "comparison"
+	KindOptimization Kind = "optimization"
+)
+
+// Event is a step of a run, as its stream of events tells it.
+type Event struct {
+	Number int             `json:"number"` // from 1
+	Kind   string          `json:"kind"`
+	Data   json.RawMessage `json:"data"`
+	At     time.Time       `json:"at"`
 }
 
 // State is where a run is.
@@ -65,6 +84,9 @@ const (
 	Failed    State = "failed"
 	Cancelled State = "cancelled"
 )
+
+// Over reports whether a run in this state stays in it.
+func (s State) Over() bool { return s == Succeeded || s == Failed || s == Cancelled }
 
 // Progress is how far a run is.
 type Progress struct {
