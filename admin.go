@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-frontier/frontier/internal/api"
+	"github.com/caddy-frontier/frontier/optimizer"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
@@ -76,6 +77,20 @@ func adminRoutes() []api.Route {
 			return a.table, nil
 		}),
 		storeRoutes(),
+		optimizer.DatasetRoutes(func() (*optimizer.Datasets, *tracing.Store, *prompts.View, error) {
+			a, err := running()
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			return a.data.datasets, a.data.traces, a.view, nil
+		}),
+		optimizer.RunRoutes(func() (*optimizer.Runs, error) {
+			a, err := running()
+			if err != nil {
+				return nil, err
+			}
+			return a.data.runs, nil
+		}),
 		tracing.Routes(func() (*tracing.Store, error) {
 			a, err := running()
 			if err != nil {

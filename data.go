@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-frontier/frontier/internal/control"
+	"github.com/caddy-frontier/frontier/optimizer"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
@@ -30,6 +31,8 @@ type data struct {
 	traces   *tracing.Store
 	exports  *export.Set
 	routing  *routing.State
+	datasets *optimizer.Datasets
+	runs     *optimizer.Runs
 
 	mu   sync.Mutex
 	kept []*tracing.Config // of the configurations that use it; the last one's limits are in force
@@ -78,6 +81,12 @@ func newData(dir string, log *zap.Logger) (_ *data, err error) {
 	if d.traces, err = tracing.Open(filepath.Join(dir, "traces"), log.Named("traces"), tracing.Options{}); err != nil {
 		return nil, err
 	}
+	if d.datasets, err = optimizer.NewDatasets(d.control, filepath.Join(dir, "datasets"), log.Named("datasets")); err != nil {
+		return nil, err
+	}
+	if d.runs, err = optimizer.NewRuns(optimizer.Deps{Control: d.control, Datasets: d.datasets, Registry: d.registry, Traces: d.traces}, filepath.Join(dir, "runs"), log.Named("runs")); err != nil {
+		return nil, err
+	}
 	d.exports = export.NewSet(d.traces, filepath.Join(dir, "exports"), d.promptTags, log.Named("export"))
 	return d, nil
 }
@@ -121,6 +130,9 @@ func (d *data) flush(limit time.Duration) {
 // Destruct closes whatever is open.
 func (d *data) Destruct() error {
 	var errs []error
+	if d.runs != nil {
+		d.runs.Close(exitWait)
+	}
 	if d.exports != nil {
 		d.exports.Close(exitWait)
 	}

@@ -4,6 +4,7 @@
 package frontier
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,6 +24,7 @@ import (
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/metrics"
 	"github.com/caddy-frontier/frontier/internal/price"
+	"github.com/caddy-frontier/frontier/optimizer"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/routing"
 	"github.com/caddy-frontier/frontier/tracing"
@@ -262,6 +264,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.data.exports.Use(a.exports)
+	a.data.runs.Use(a)
 	a.started.Store(true)
 	if !reloading() {
 		debug.FreeOSMemory()
@@ -301,6 +304,7 @@ func (a *App) open() error {
 	d.retain(a.kept)
 	a.data, a.recorder = d, recorder
 	a.view = prompts.NewView(d.registry, a.table.Scopes())
+	a.table.Recorder = recorder
 	a.table.Attach(d.routing, a.view, a.log)
 	a.opened.Store(true)
 	return nil
@@ -321,12 +325,14 @@ func (a *App) Cleanup() error {
 	a.table.Detach()
 	a.data.release(a.kept)
 	a.data.exports.Release(a.exports)
+	a.data.runs.Release(a)
 	release := func(limit time.Duration) {
 		a.recorder.Wait(limit)
 		a.view.Close()
 		closeData(a.dir, a.log)
 	}
 	if caddy.Exiting() {
+		a.data.runs.Close(exitWait)
 		// Configurations before this one may still hold the directory, for the sake of streams that end with the process.
 		a.recorder.Wait(exitWait)
 		a.data.flush(exitWait)
@@ -367,6 +373,21 @@ func (a *App) Recorder() *tracing.Recorder {
 func (a *App) Prompts() *prompts.View {
 	a.ready()
 	return a.view
+}
+
+// The methods below are what runs ask of the app.
+
+// Ask calls a model, and keeps a trace of it.
+func (a *App) Ask(ctx context.Context, q routing.Question) (*routing.Reply, error) {
+	return a.table.Ask(ctx, q)
+}
+
+// CheckModel says why provider/model-id cannot be asked, or nil.
+func (a *App) CheckModel(model string) error { return a.table.CheckModel(model) }
+
+// ModelCost is what a model's tokens cost at most, in US dollars per million of input and output.
+func (a *App) ModelCost(model string) (input, output float64, ok bool) {
+	return a.table.ModelCost(model)
 }
 
 // ready opens the data directory on a request that comes before Start. If it
@@ -429,4 +450,5 @@ var (
 	_ caddy.App          = (*App)(nil)
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
+	_ optimizer.Gateway  = (*App)(nil)
 )
