@@ -13,7 +13,7 @@ MLFLOW  := $(CACHE)/mlflow-$(call key,$(SDK)/mlflow/requirements.txt)
 NODE    := $(CACHE)/node-$(call key,$(SDK)/node/package.json $(SDK)/node/package-lock.json)
 SDK_ENV := FRONTIER_CADDY=$(CURDIR)/caddy FRONTIER_PROVIDER=$(CACHE)/fakeprovider
 
-.PHONY: help build demo demo-regression test test-go test-sdk test-sdk-python test-sdk-node test-sdk-mlflow sdk-gateway local-model test-local-model bench bench-rollout lint fmt race soak soak-rollout fuzz clean
+.PHONY: help build demo demo-regression test test-go test-sdk test-sdk-python test-sdk-node test-sdk-mlflow sdk-gateway local-model test-local-model bench bench-rollout bench-optimizer lint fmt race soak soak-rollout fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -99,6 +99,14 @@ soak-rollout: ## Run a rollout under traffic and reloads for DURATION
 	FRONTIER_ROLLOUT_SOAK=$(DURATION) go test $(GOFLAGS_) -count=1 -timeout 0 -run '^TestRolloutSoak$$' -v ./tests/integration
 bench-rollout: ## Simulate rollouts and print what they decide, and how soon; a few minutes
 	go run $(GOFLAGS_) ./routing/rollout/bench
+
+# The optimisers on simlm, a simulated benchmark: make bench-optimizer SIMLM=<its folder> TASKS=public SEEDS=1,2,3,4,5 MODE=full
+SIMLM ?=
+TASKS ?= public
+SEEDS ?= 1,2,3,4,5
+MODE ?= full
+bench-optimizer: ## Measure the optimisers on the benchmark simlm; MODE=instructions: without solved examples
+	@go run $(GOFLAGS_) ./optimizer/bench -simlm "$(SIMLM)" -tasks "$(TASKS)" -seeds "$(SEEDS)" -mode "$(MODE)" $(BENCH_FLAGS)
 
 race: ## Run the Go tests under the race detector
 	go test $(GOFLAGS_) -race -short ./...
