@@ -29,7 +29,7 @@ func registerCommand() {
 		Short: "Works with the LLM gateway of a running Caddy",
 		Long: `
 Shows and changes what the LLM gateway of a running Caddy has: prompts, traces,
-routes and their weights. It is a client of Caddy's admin API (/llm/…), which it
+routes and their weights, datasets; compares models and optimises prompts. It is a client of Caddy's admin API (/llm/…), which it
 finds as other commands do: by --address, else by the configuration named with
 --config, else at ` + caddy.DefaultAdminListen + `. It opens no files of the server's,
 but for store restore, which wants it stopped. To see it all without a server and
@@ -39,7 +39,8 @@ On a terminal it prints tables; into a pipe the same as plain text in columns.
 With --json it prints the admin API's own JSON.
 
 Exit codes: 0 done; 1 the server, or the connection to it, says no; 2 the
-command line is wrong; 3 a rollout that is watched was aborted.
+command line is wrong; 3 a rollout that is watched was aborted, no candidate is
+ready, or an optimisation keeps the original prompt.
 
 For example:
 
@@ -72,6 +73,10 @@ func configureCommand(cmd *cobra.Command) {
 		c.promptsCommand(),
 		c.tracesCommand(),
 		c.statsCommand(),
+		c.datasetsCommand(),
+		c.compareCommand(),
+		c.optimizeCommand(),
+		c.runsCommand(),
 		c.storeCommand(),
 		c.demoCommand(),
 	)

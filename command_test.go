@@ -66,12 +66,19 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	asked := r.Method + " " + r.URL.EscapedPath()
+	query := r.URL.RawQuery
+	if bytes.Contains(body, []byte(`"dry_run":true`)) {
+		query = "dry_run"
+	}
 	f.mu.Lock()
-	a, ok := f.answers[asked+"?"+r.URL.RawQuery]
+	a, ok := f.answers[asked+"?"+query]
 	if !ok {
 		a, ok = f.answers[asked]
 	}
 	f.mu.Unlock()
+	if !ok && strings.Contains(asked, "/report.") {
+		a, ok = fakeAnswer{http.StatusOK, json.RawMessage(`"the report"`)}, true
+	}
 	if r.URL.RawQuery != "" {
 		asked += "?" + r.URL.RawQuery
 	}
@@ -144,7 +151,11 @@ func files(t *testing.T) {
 		"prompts.json": `[{"id": "pmpt_abc", "version": 1, "name": "Support reply", "model": "gpt-4.1", "instructions": "Answer {{customer}}."},
 			{"id": "pmpt_abc", "version": "2", "instructions": "Answer {{customer}} briefly.", "temperature": 0, "tools": [{"type": "web_search"}]},
 			{"id": "pmpt_abc", "version": "3", "instructions": "Answer {{customer}} briefly.", "temperature": 0, "tools": []}]`,
-		"call.json": `{"model": "gpt-4.1", "prompt": {"id": "pmpt_abc", "version": "3"}}`,
+		"reviews.csv":   "text,label\ngreat product,positive\nbad,\n",
+		"reviews.jsonl": `{"inputs": {"text": "great product"}, "expected": "positive"}` + "\n" + `{"text": "bad", "expected": "negative"}`,
+		"broken.jsonl":  "{\"text\": \"fine\"}\n{\"text\"",
+		"scorer.json":   `{"scorer": "judge", "model": "openai/gpt-4"}`,
+		"call.json":     `{"model": "gpt-4.1", "prompt": {"id": "pmpt_abc", "version": "3"}}`,
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -165,6 +176,8 @@ func TestCommandGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	const id = "0199f3a27b4c7d10a5e2c4b6d8f01234"
+	const runs = "019a2b3c-4d5e-7f60-8123-456789ab"
+	const run1, run2, kept, failed, quota, cancelled, never = runs + "cdef", runs + "c002", runs + "c004", runs + "c005", runs + "c006", runs + "c007", runs + "c008"
 	for name, commands := range map[string][]string{
 		"status": {"status", "status --json"},
 		"models": {"models", "models openai", "models --used", "models --used --json", "models nobody"},
@@ -212,6 +225,29 @@ func TestCommandGolden(t *testing.T) {
 		},
 		"store": {"store verify", "store verify --json", "store backup new.backup", "store backup senti.txt", "store backup -", "store restore nothing.backup", "store restore senti.txt --data-dir d"},
 		"stats": {"stats --since 2026-05-01T14:05:12Z --route sentiment", "stats --group-by model", "stats --json"},
+		"datasets": {
+			"datasets list", "datasets list --json", "datasets show reviews", "datasets show reviews/1 --records 20", "datasets show reviews --json", "datasets show empty", "datasets show nothing",
+			"datasets capture reviews --route sentiment --variant stable --since 2026-05-01 --sample 200 --seed 3 --actor eve", "datasets capture reviews --route sentiment --json", "datasets capture empty --route nowhere",
+			"datasets import reviews reviews.csv --expected label", "datasets import reviews reviews.csv --expected label --json", "datasets import nothing reviews.jsonl --description texts --replace", "datasets import reviews -",
+			"datasets import reviews broken.jsonl", "datasets import reviews missing.csv", "datasets import reviews reviews.csv --expected moon", "datasets import reviews empty.txt",
+			"datasets export reviews", "datasets export reviews/1 --output out.csv", "datasets delete reviews --reason old",
+		},
+		"compare": {
+			"compare openai/gpt-4o-mini --dataset reviews --prompt senti@production", "compare openai/gpt-4o-mini --dataset reviews --prompt senti --strict", "compare openai/gpt-4o-mini --dataset reviews --prompt senti --json",
+			"compare openai/gpt-4o-mini --dataset reviews --dry-run", "compare openai/gpt-4o-mini --dataset reviews --dry-run --json", "compare openai/gpt-4o-mini --dataset reviews --detach", "compare openai/gpt-4o-mini --dataset reviews --detach --json",
+			`compare --dataset reviews/2 --prompt senti/1 --baseline openai/gpt-4,temperature=0 --candidate 'openai/gpt-4o-mini,prompt=senti/2,name=new,stop=["a","b"],user=x' --candidate openai/o3 --scorer "label:positive, negative" --ready 95% --agree 0.5 --labelled judged --budget-calls 30 --budget-usd 2.5 --budget-time 10m --parallelism 4 --dry-run`,
+			"compare openai/gpt-4o-mini --dataset reviews --scorer scorer.json --dry-run", "compare openai/gpt-4o-mini --dataset reviews --report report.html",
+		},
+		"optimize": {
+			"optimize senti/1 --model openai/gpt-4o-mini --dataset reviews", "optimize senti/1 --model openai/gpt-4o-mini --dataset reviews --json", "optimize senti/1 --model openai/gpt-4o-mini --dataset reviews --detach",
+			`optimize senti/1 --model openai/gpt-4o-mini --dataset reviews --train 5 --reflector openai/gpt-4 --optimizer few_shot --scorer '{"scorer": "exact"}' --instructions-only --param temperature=0 --param user=x --seed 7 --register always --budget-calls 300 --dry-run`,
+		},
+		"runs": {
+			"runs list", "runs list --state running", "runs list --kind optimization --state succeeded", "runs list --json", "runs show " + run1, "runs show " + run2, "runs show " + kept, "runs show " + quota, "runs show " + run1 + " --json", "runs show 019a2b3c",
+			"runs watch " + run1, "runs watch " + run2, "runs watch " + run1 + " --strict", "runs watch " + kept, "runs watch " + never, "runs watch " + failed, "runs watch " + quota, "runs watch " + cancelled, "runs watch " + run2 + " --json",
+			"runs pause " + run1 + " --reason lunch", "runs resume " + run1, "runs cancel " + run1 + " --json", "runs pause " + cancelled, "runs delete " + run1,
+			"runs report " + run1, "runs report " + run1 + " --html", "runs report " + run1 + " --output report.csv", "runs report " + failed, "runs report " + run1 + " --csv -o x.txt",
+		},
 		"mistakes": {
 			"statuss", "moon", "models a b", "prompts shw", "prompts show", "prompts show a b", "prompts show a@1", "prompts register senti", "prompts register senti -t x -f senti.txt",
 			"prompts register senti -t x --tag team", "prompts diff senti 1", "prompts alias senti production", "prompts alias senti production two", "prompts alias senti production 2 --delete",
@@ -221,6 +257,15 @@ func TestCommandGolden(t *testing.T) {
 			"traces list --prompt a/1 --version 2", "traces show", "traces tail --lines -1", "traces tail --interval 0s", "stats --group-by moon", "stats --nothing", "status --address a:1-2", "demo", "demo --moon",
 			"prompts import openai", "prompts import openai prompts.json --name a", "prompts import openai prompts.json --name pmpt_x=y",
 			"prompts import openai prompts.json --name pmpt_abc=a@b",
+			"datasets", "datasets shw", "datasets show", "datasets show a/b", "datasets show reviews --records -1", "datasets capture reviews", "datasets capture reviews --route r --since yesterday", "datasets capture reviews --route r --sample 0",
+			"datasets import reviews", "datasets import reviews reviews.csv --format xml", "datasets import reviews reviews.jsonl --expected label", "datasets export reviews --format xml", "datasets delete reviews/1",
+			"compare", "compare --dataset reviews", "compare gpt-4 --dataset reviews", "compare openai/gpt-4,prompt --dataset reviews", "compare openai/gpt-4,temperature=0,temperature=1 --dataset reviews", "compare --dataset reviews --candidate openai/gpt-4,prompt=",
+			"compare openai/gpt-4 --dataset reviews --scorer label:positive", `compare openai/gpt-4 --dataset reviews --scorer '{"labels": []}'`, "compare openai/gpt-4 --dataset reviews --scorer '{'", `compare openai/gpt-4 --dataset reviews --scorer "is it good"`,
+			"compare openai/gpt-4 --dataset reviews --ready 90", "compare openai/gpt-4 --dataset reviews --agree x", "compare openai/gpt-4 --dataset reviews --budget-calls 0", "compare openai/gpt-4 --dataset reviews --budget-usd -1", "compare openai/gpt-4 --dataset reviews --budget-time soon",
+			"compare openai/gpt-4 --dataset reviews --parallelism 65", "compare openai/gpt-4 --dataset reviews --report report.pdf", "compare openai/gpt-4 --dataset reviews --report r.md --detach", "compare openai/gpt-4 --dataset reviews --report r.md --dry-run", "compare openai/gpt-4 --dataset reviews --dry-run --detach",
+			"optimize", "optimize senti", "optimize senti --dataset reviews", "optimize senti --dataset reviews --model openai/gpt-4 --train 0", "optimize senti --dataset reviews --model openai/gpt-4 --seed 0", "optimize senti --dataset reviews --model openai/gpt-4 --register maybe",
+			"optimize senti --dataset reviews --model openai/gpt-4 --param temperature", `optimize senti --dataset reviews --model openai/gpt-4 --optimizer '{"demos": 3}'`,
+			"runs", "runs show", "runs list --kind moon", "runs list --state moon", "runs list --limit 0", "runs report " + run1 + " --html --csv", "runs report " + run1 + " --html --json", "runs report " + run1 + " --output report.pdf",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

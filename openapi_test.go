@@ -388,8 +388,14 @@ func dataDir(t testing.TB) string {
 // startGateway runs a configuration with the gateway alone, and returns its admin API.
 func startGateway(t *testing.T, route string) (http.Handler, *App) {
 	t.Helper()
+	return startGatewayWith(t, `"direct": true`, route)
+}
+
+// startGatewayWith is startGateway with another option of the app.
+func startGatewayWith(t *testing.T, option, route string) (http.Handler, *App) {
+	t.Helper()
 	config := fmt.Sprintf(`{"admin": {"disabled": true, "config": {"persist": false}}, "logging": {"logs": {"default": {"level": "ERROR"}}},
-		"apps": {"llm": {"data_dir": %q, "route": {%s}}}}`, dataDir(t), route)
+		"apps": {"llm": {"data_dir": %q, %s, "route": {%s}}}}`, dataDir(t), option, route)
 	if err := caddy.Load([]byte(config), true); err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +434,10 @@ func record(t *testing.T, a *App) string {
 
 func TestOpenAPIDescribesRealAnswers(t *testing.T) {
 	d := readDocument(t)
-	mux, app := startGateway(t, `"sentiment": {"match": {"model": ["gpt-4"]}, "variant": [
+	pretend := &pretendModel{make(chan struct{})}
+	model := httptest.NewServer(pretend)
+	defer model.Close()
+	mux, app := startGatewayWith(t, fmt.Sprintf(`"provider": {"pretend": {"base_url": %q, "dialect": "openai", "price": {"small": {"input": 0.15, "output": 0.6}}}}`, model.URL+"/v1"), `"sentiment": {"match": {"model": ["gpt-4"]}, "variant": [
 		{"name": "stable", "model": "openai/gpt-4o", "weight": 100, "prompt": "senti@production", "param": {"temperature": 0}, "timeout": 30000000000},
 		{"name": "candidate", "model": "openai/gpt-4o-mini", "weight": 0, "unset": ["top_p"]}], "sticky": "user", "fallback": ["stable"], "recognize": true},
 		"moving": {"variant": [{"name": "stable", "model": "openai/gpt-4o"}, {"name": "candidate", "model": "openai/gpt-4o-mini"}],
@@ -436,7 +445,7 @@ func TestOpenAPIDescribesRealAnswers(t *testing.T) {
 				"guard": [{"name": "errors", "args": ["margin", "2%"]}, {"name": "cost"}], "webhook": "http://127.0.0.1:1/"}}`)
 	id := record(t, app)
 
-	called := map[string]bool{}
+	x := &described{document: d, mux: mux, called: map[string]bool{}}
 	for _, step := range []struct {
 		method, pattern, path, body string
 		status                      int
@@ -490,52 +499,79 @@ func TestOpenAPIDescribesRealAnswers(t *testing.T) {
 		{"GET", "/stats", "/stats?group_by=moon", "", 400},
 		{"POST", "/store/verify", "/store/verify", "", 200},
 	} {
-		t.Run(fmt.Sprint(step.method, " ", step.path, " ", step.status), func(t *testing.T) {
-			called[step.method+" "+step.pattern] = true
-			w := httptest.NewRecorder()
-			mux.ServeHTTP(w, httptest.NewRequest(step.method, "/llm"+step.path, strings.NewReader(step.body)))
-			if w.Code != step.status {
-				t.Fatalf("status %d, want %d: %s", w.Code, step.status, w.Body)
-			}
-			op := d.operation(step.method, documented(api.Route{Path: step.pattern}))
-			var answer any
-			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
-				t.Fatal(err)
-			}
-			for _, problem := range d.check(d.schema(op, w.Code), answer, "answer") {
-				t.Errorf("%s\n%s", problem, w.Body)
-			}
-			if items, ok := answer.(map[string]any)["items"].([]any); ok && len(items) == 0 {
-				t.Error("an empty list shows nothing")
-			}
-			if w.Code < 300 {
-				responses := op["responses"].(map[string]any)
-				if _, ok := responses[fmt.Sprint(w.Code)]; !ok {
-					t.Errorf("openapi.json has no answer with status %d", w.Code)
-				}
-				headers, _ := d.resolve(responses[fmt.Sprint(w.Code)])["headers"].(map[string]any)
-				for _, name := range []string{"ETag", "Location"} {
-					if _, described := headers[name]; described != (w.Header().Get(name) != "") {
-						t.Errorf("header %s: in openapi.json %v, in the answer %q", name, described, w.Header().Get(name))
-					}
-				}
-				if described := d.schema(op, 0) != nil; step.body != "" {
-					var body any
-					if err := json.Unmarshal([]byte(step.body), &body); err != nil || !described {
-						t.Fatalf("body: %v, described: %v", err, described)
-					}
-					for _, problem := range d.check(d.schema(op, 0), body, "body") {
-						t.Error(problem)
-					}
-				}
-			}
-		})
+		x.call(t, step.method, step.pattern, step.path, step.body, step.status)
 	}
+	x.evaluation(t, app, pretend)
 	for _, rt := range adminRoutes() {
-		if !called[rt.Method+" "+rt.Path] && rt.Path != "/openapi.json" && rt.Path != "/store/backup" { // these two answer with files
+		if !x.called[rt.Method+" "+rt.Path] && rt.Path != "/openapi.json" && rt.Path != "/store/backup" { // these two answer with files
 			t.Errorf("%s %s was not called", rt.Method, rt.Path)
 		}
 	}
+}
+
+// described calls operations, and holds what they answer to the description.
+type described struct {
+	document
+	mux    http.Handler
+	called map[string]bool
+}
+
+// call returns the answer, where it is JSON.
+func (x *described) call(t *testing.T, method, pattern, path, body string, status int) (answer map[string]any) {
+	t.Run(fmt.Sprint(method, " ", path, " ", status), func(t *testing.T) {
+		x.called[method+" "+pattern] = true
+		w := httptest.NewRecorder()
+		x.mux.ServeHTTP(w, httptest.NewRequest(method, "/llm"+path, strings.NewReader(body)))
+		if w.Code != status {
+			t.Fatalf("status %d, want %d: %s", w.Code, status, w.Body)
+		}
+		op := x.operation(method, documented(api.Route{Path: pattern}))
+		responses := op["responses"].(map[string]any)
+		if _, ok := responses[fmt.Sprint(w.Code)]; !ok && w.Code < 300 {
+			t.Errorf("openapi.json has no answer with status %d", w.Code)
+		}
+		kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+		content, _ := x.resolve(responses[fmt.Sprint(w.Code)])["content"].(map[string]any)
+		switch {
+		case w.Code == http.StatusNoContent:
+			if content != nil || w.Body.Len() > 0 {
+				t.Errorf("no content: described %v, answered %s", content, w.Body)
+			}
+		case kind != "application/json":
+			if content[kind] == nil {
+				t.Errorf("%s is not described: %v", kind, content)
+			}
+		default:
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, problem := range x.check(x.schema(op, w.Code), answer, "answer") {
+				t.Errorf("%s\n%s", problem, w.Body)
+			}
+			if items, ok := answer["items"].([]any); ok && len(items) == 0 {
+				t.Error("an empty list shows nothing")
+			}
+		}
+		if w.Code >= 300 {
+			return
+		}
+		headers, _ := x.resolve(responses[fmt.Sprint(w.Code)])["headers"].(map[string]any)
+		for _, name := range []string{"ETag", "Location", "LLM-Dataset-Hash"} {
+			if _, described := headers[name]; described != (w.Header().Get(name) != "") {
+				t.Errorf("header %s: in openapi.json %v, in the answer %q", name, described, w.Header().Get(name))
+			}
+		}
+		if described := x.schema(op, 0) != nil; body != "" {
+			var sent any
+			if err := json.Unmarshal([]byte(body), &sent); err != nil || !described {
+				t.Fatalf("body: %v, described: %v", err, described)
+			}
+			for _, problem := range x.check(x.schema(op, 0), sent, "body") {
+				t.Error(problem)
+			}
+		}
+	})
+	return answer
 }
 
 // TestOpenAPIErrors holds the answers of the mux itself to the error envelope.
