@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-frontier/frontier/internal/demo"
+	"github.com/caddy-frontier/frontier/optimizer"
 )
 
 func (c *cli) demoCommand() *cobra.Command {
@@ -175,9 +176,11 @@ type play struct {
 	began  time.Time // when it was begun
 
 	// What parts hand on to later ones.
-	traced             string       // the first call's trace
-	production, better *versionView // versions of sentiment_production
-	baseline           []demo.Answer
+	traced             string                      // the first call's trace
+	production, better *versionView                // versions of sentiment_production
+	dataset            string                      // name/version
+	compared           *optimizer.ComparisonResult // of the new model with the same prompt
+	ran                string                      // the last comparison's run
 	splitSince         time.Time
 	answered           map[string]int // calls of the split, by variant
 	bad                regression
@@ -207,8 +210,10 @@ func (p *play) migrationParts() []part {
 		{"One call, traced", p.tracedCall},
 		{"A prompt and its versions", p.versions},
 		{"The prompt that production uses", p.register},
-		{"Both models, the same prompt", p.compare},
-		{"A better prompt for the cheaper model", p.improve},
+		{"A baseline, from what production answers", p.baseline},
+		{"The new model, with the same prompt", p.compare},
+		{"A better prompt for it, found by itself", p.optimize},
+		{"Is it ready?", p.evaluate},
 		{"A fifth of the users", p.split},
 		{"What it comes to", p.figures},
 		{"To 100%, guarded", p.rollOut},
@@ -257,7 +262,7 @@ func (p *play) lookAround() {
 	p.line("")
 	p.line("The server is still up. Look around from another terminal:")
 	p.line("")
-	p.commands("traces list --limit 5", "traces show "+p.traced, "prompts list", "routes show sentiment", "stats",
+	p.commands("traces list --limit 5", "traces show "+p.traced, "prompts list", "routes show sentiment", "stats", "datasets list", "runs list", "runs report "+p.ran+" --md",
 		"rollout weights sentiment stable=50 candidate=50")
 	p.line("")
 	p.shell("curl -i " + p.host.URL() + "/chat/completions \\")

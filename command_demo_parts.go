@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/text"
-
 	"github.com/caddy-frontier/frontier/internal/demo"
 	"github.com/caddy-frontier/frontier/prompts"
 	"github.com/caddy-frontier/frontier/tracing"
@@ -119,121 +117,6 @@ func (p *play) register() (err error) {
 	p.line("")
 	p.line(fmt.Sprintf("%s is registered; the alias production points to it.", p.production.URI))
 	return nil
-}
-
-// compare sends all records to both models, with the production prompt pasted in.
-func (p *play) compare() error {
-	p.line(fmt.Sprintf("The application pastes the prompt into its messages, %d texts for each model.", len(p.Records)))
-	p.line("")
-	template := p.Prompts[productionName][0]
-	stable, candidate := p.Models.Stable.ID(), p.Models.Candidate.ID()
-	if err := p.weights(100); err != nil { // where the data directory has those of an earlier play
-		return err
-	}
-	ask := func(model string) ([]demo.Answer, *summary, error) {
-		calls := make([]demo.Call, len(p.Records))
-		for i, r := range p.Records {
-			calls[i] = demo.Call{Model: model, Message: demo.Paste(template, r.Text), User: "evaluation", Tag: p.tag(model)}
-		}
-		return p.batch(model, calls, 5)
-	}
-	baseline, old, err := ask(stable)
-	if err != nil {
-		return err
-	}
-	answers, next, err := ask(candidate)
-	if err != nil {
-		return err
-	}
-	p.baseline = baseline
-	served := promptURI(productionName, p.production.Version)
-	for _, s := range []*summary{old, next} {
-		if s.recognized[served] != len(p.Records) {
-			return fmt.Errorf("the prompt %s was recognised in %d of %d calls: %v", served, s.recognized[served], len(p.Records), s.recognized)
-		}
-	}
-	same := p.answers(stable, baseline, candidate, answers)
-	p.line("")
-	t := table{columns: []column{{name: "model"}, {name: "calls", right: true}, {name: "average latency", right: true}, {name: "cost of a call", right: true}, {name: "prompt recognised"}}}
-	for _, s := range []*summary{old, next} {
-		t.add(s.model, strconv.Itoa(s.calls), milliseconds(&s.latency), dollars(&s.cost), fmt.Sprintf("%s (%d of %d)", served, s.recognized[served], s.calls))
-	}
-	p.table(t)
-	p.line("")
-	p.line(fmt.Sprintf("%s is %.1f times as fast, at %s of the cost. Is it as good?", candidate, old.latency/next.latency, fraction(next.cost/old.cost)))
-	p.verdict(same)
-	return nil
-}
-
-// improve gives the cheaper model the classifier's last version.
-func (p *play) improve() (err error) {
-	templates := p.Prompts[classifier]
-	if p.better, err = p.registerVersion(productionName, templates[len(templates)-1], "with rules, for "+p.Models.Candidate.ID()); err != nil {
-		return err
-	}
-	if err := p.alias(p.better, "candidate"); err != nil {
-		return err
-	}
-	p.line(fmt.Sprintf("The prompt with the rules becomes %s, with the alias candidate.", p.better.URI))
-	p.line("These calls name it by its number, in OpenAI's own parameter prompt:")
-	p.line("")
-	calls := make([]demo.Call, len(p.Records))
-	for i, r := range p.Records {
-		calls[i] = demo.Call{
-			Model: p.Models.Candidate.ID(), User: "evaluation", Tag: p.tag("better"),
-			Prompt: &demo.Prompt{ID: productionName, Version: strconv.Itoa(p.better.Version), Variables: map[string]string{"text": r.Text}},
-		}
-	}
-	answers, s, err := p.batch("better", calls, 5)
-	if err != nil {
-		return err
-	}
-	served := promptURI(productionName, p.better.Version)
-	for _, a := range answers {
-		if a.Prompt != served {
-			return fmt.Errorf("call %s was answered with the prompt %q, want %s", a.Trace, a.Prompt, served)
-		}
-	}
-	same := p.answers(p.Models.Stable.ID(), p.baseline, p.Models.Candidate.ID(), answers)
-	p.line("")
-	p.line(fmt.Sprintf("%s with this prompt: %s and %s a call on average.", p.Models.Candidate.ID(), milliseconds(&s.latency), dollars(&s.cost)))
-	p.verdict(same)
-	return nil
-}
-
-// verdict says how many answers are the same, and whether these are enough.
-func (p *play) verdict(same int) {
-	verdict, colour := "not ready", text.FgRed
-	want := int(math.Ceil(p.ReadyAtConsistency * float64(len(p.Records))))
-	if same >= want {
-		verdict, colour = "ready", text.FgGreen
-	}
-	if p.colour {
-		verdict = paint(colour, verdict)
-	}
-	p.line(fmt.Sprintf("Consistency: %d of %d answers are the same (lower case, trimmed); %d are wanted: %s.", same, len(p.Records), want, verdict))
-}
-
-// answers prints two models' answers side by side, and returns how many are the same.
-func (p *play) answers(model string, answers []demo.Answer, other string, others []demo.Answer) (same int) {
-	t := table{columns: []column{
-		{name: "#", right: true}, {name: "text"}, {name: model}, {name: other}, {name: "same", paint: func(cell string) text.Color {
-			if cell == "yes" {
-				return text.FgGreen
-			}
-			return text.FgRed
-		}},
-	}}
-	for i, r := range p.Records {
-		verdict := "no"
-		if p.Same(answers[i].Text, others[i].Text) {
-			verdict = "yes"
-			same++
-		}
-		t.add(strconv.Itoa(i+1), cut(r.Text, 36), cut(answers[i].Text, 16), cut(others[i].Text, 32), verdict)
-	}
-	p.table(t)
-	return same
 }
 
 // split sends a fifth of the users to the candidate and asks twice for each.

@@ -128,8 +128,9 @@ func TestDemo(t *testing.T) {
 	}
 	checkWidth(t, out)
 	for _, want := range []string{
-		"latencies are divided", "prompts:/sentiment_classifier/2", "\n+- Use lowercase\n", "sentiment_production/1 (10 of 10)",
-		"500 of 500 users met the same variant", "Consistency: ", "\n      guard latency\n", "all guards pass at 5 %", "step 3 of 4, 50 %",
+		"latencies are divided", "prompts:/sentiment_classifier/2", "\n+- Use lowercase\n", "records    10, from 10 traces",
+		"not ready", "of the 5 records that it was learned from, and 5 of 5 others", "points after optimisation", "ready (small sample, n=10)", "is registered as prompts:/sentiment_production/2",
+		"500 of 500 users met the same variant", "Consistency: from ", "\n      guard latency\n", "all guards pass at 5 %", "step 3 of 4, 50 %",
 		"completed, all traffic is on candidate",
 	} {
 		if !strings.Contains(out, want) {
@@ -400,7 +401,7 @@ func TestDemoExits(t *testing.T) {
 		at, says string
 	}{
 		{[]string{"regression"}, "2/4", "resumed"},
-		{nil, "8/8", "5 % for candidate"},
+		{nil, "10/10", "5 % for candidate"},
 	} {
 		d := startDemo(t, append(again.play, "--fast", "--data-dir", dir)...)
 		d.until(again.at)
@@ -426,7 +427,7 @@ func TestDemoExits(t *testing.T) {
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t)
-	d.until("4/8")
+	d.until("4/10")
 	if err := d.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +444,7 @@ func TestDemoFails(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t)
 	admin := strings.Fields(d.until("admin API"))[2]
-	d.until("2/8")
+	d.until("2/10")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+admin+"/config/apps/http", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -20,19 +20,8 @@ func TestScenario(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Models.Stable.ID() != "gpt-4" || s.Models.Candidate.ID() != "gpt-4o-mini" || len(s.Records) != 10 || len(s.Rollout) != 4 || s.Rollout[0] != (demo.Step{Percent: 5, Hold: "24h"}) {
+	if s.Models.Stable.ID() != "gpt-4" || s.Models.Candidate.ID() != "gpt-4o-mini" || len(s.Records) != 10 || s.TrainRecords != 5 || len(s.Rollout) != 4 || s.Rollout[0] != (demo.Step{Percent: 5, Hold: "24h"}) {
 		t.Errorf("got %+v", s)
-	}
-	for _, step := range []struct {
-		a, b string
-		same bool
-	}{
-		{"positive", " Positive\n", true},
-		{"positive", "positive.", false},
-	} {
-		if got := s.Same(step.a, step.b); got != step.same {
-			t.Errorf("%q and %q: same is %v", step.a, step.b, got)
-		}
 	}
 }
 

@@ -25,6 +25,7 @@ type Scenario struct {
 	Parameters         map[string]json.RawMessage `json:"parameters"`
 	Normalize          []string                   `json:"normalize"`
 	Records            []Record                   `json:"records"`
+	TrainRecords       int                        `json:"train_records"` // from how many of them an optimiser learns
 	ReadyAtConsistency float64                    `json:"ready_at_consistency"`
 	Rollout            []Step                     `json:"rollout"`
 }
@@ -65,21 +66,4 @@ func Load() (*Scenario, error) {
 // Paste puts a text into a template as an application does that has its prompt in its own code.
 func Paste(template, text string) string {
 	return strings.ReplaceAll(template, "{{text}}", text)
-}
-
-// Same reports whether two answers are the same once they are normalized.
-func (s *Scenario) Same(a, b string) bool {
-	return s.normalize(a) == s.normalize(b)
-}
-
-func (s *Scenario) normalize(answer string) string {
-	for _, rule := range s.Normalize {
-		switch rule {
-		case "lower":
-			answer = strings.ToLower(answer)
-		case "trim":
-			answer = strings.TrimSpace(answer)
-		}
-	}
-	return answer
 }
