@@ -70,6 +70,9 @@ type Event struct {
 	Kind   string          `json:"kind"`
 	Data   json.RawMessage `json:"data"`
 	At     time.Time       `json:"at"`
+	// What had been spent by then.
+	Calls    int      `json:"calls"`
+	SpentUSD *float64 `json:"spent_usd"` // null: a price is unknown
 }
 
 // State is where a run is.

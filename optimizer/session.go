@@ -415,6 +415,7 @@ func (s *session) note(ctx context.Context, kind string, data any) error {
 	if s.run.heard(number) {
 		return nil
 	}
+	e.Calls, e.SpentUSD = s.ledger.spending()
 	if err := s.write(ctx, false, entry{Noted: &e}); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func startGateway(lm *simlm, tasks []task, o *options) (*gateway, error) {
 	providers := map[string]any{}
 	for _, t := range tasks {
 		for _, seed := range o.seeds {
-			env := "FRONTIER_BENCH_" + t.ID + "_" + strconv.Itoa(seed)
+			env := fmt.Sprintf("FRONTIER_BENCH_%d_%d", t.number, seed)
 			if err := os.Setenv(env, g.key(&t, seed)); err != nil {
 				return nil, err
 			}
@@ -80,7 +80,8 @@ func (g *gateway) key(t *task, seed int) string {
 	return fmt.Sprintf("bench-lim%d-%s-%s-%d", g.o.calls, g.o.mode, t.ID, seed)
 }
 
-func provider(t *task, seed int) string { return t.ID + "-" + strconv.Itoa(seed) }
+// provider is the name of a task's provider, prompt and dataset: ids of tasks may have characters that names have not.
+func provider(t *task, seed int) string { return fmt.Sprintf("task-%d-%d", t.number, seed) }
 
 // run optimises a task's prompt and returns the held-out score of the result.
 func (g *gateway) run(ctx context.Context, t *task, seed int) (score float64, used spending, err error) {
@@ -92,7 +93,7 @@ func (g *gateway) run(ctx context.Context, t *task, seed int) (score float64, us
 	if err := g.call(ctx, http.MethodPost, "/llm/datasets", map[string]any{"name": name, "records": records}, nil); err != nil {
 		return 0, used, err
 	}
-	if err := g.call(ctx, http.MethodPost, "/llm/prompts", map[string]any{"name": name, "template": template(t.Prompt)}, nil); err != nil {
+	if err := g.call(ctx, http.MethodPost, "/llm/prompts", map[string]any{"name": name, "template": t.template()}, nil); err != nil {
 		return 0, used, err
 	}
 	var run struct {
@@ -131,7 +132,7 @@ func (g *gateway) run(ctx context.Context, t *task, seed int) (score float64, us
 	if err := g.call(ctx, http.MethodGet, "/llm/runs/"+run.ID+"/report.json", nil, &report); err != nil {
 		return 0, used, err
 	}
-	prompt, err := components(t.Prompt, report.Template)
+	prompt, err := t.read(report.Template)
 	if err != nil {
 		return 0, used, err
 	}
@@ -155,29 +156,45 @@ func (g *gateway) scorer(t *task, seed int) any {
 }
 
 // template is a task's prompt as the registry has it.
-func template(prompt map[string]string) any {
-	if text, ok := prompt["prompt"]; ok {
-		return text
+func (t *task) template() any {
+	parts := t.components()
+	if len(parts) == 1 && parts[0] != "system" {
+		return t.Prompt[parts[0]]
 	}
-	return []map[string]string{{"role": "system", "content": prompt["system"]}, {"role": "user", "content": prompt["user"]}}
+	messages := make([]map[string]string, len(parts))
+	for i, name := range parts {
+		messages[i] = map[string]string{"role": role(name), "content": t.Prompt[name]}
+	}
+	return messages
 }
 
-// components is a template as simlm has prompts.
-func components(original map[string]string, raw json.RawMessage) (map[string]string, error) {
+func role(component string) string {
+	if component == "system" {
+		return "system"
+	}
+	return "user"
+}
+
+// read is a template as simlm has the task's prompts.
+func (t *task) read(raw json.RawMessage) (map[string]string, error) {
+	parts := t.components()
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
-		return map[string]string{"prompt": text}, nil
+		return map[string]string{parts[0]: text}, nil
 	}
 	var messages []struct{ Role, Content string }
 	if err := json.Unmarshal(raw, &messages); err != nil {
 		return nil, err
 	}
+	if len(messages) != len(parts) {
+		return nil, fmt.Errorf("the result has %d messages, and simlm can score %d: %v", len(messages), len(parts), parts)
+	}
 	prompt := map[string]string{}
-	for _, m := range messages {
-		if _, known := original[m.Role]; !known || prompt[m.Role] != "" {
-			return nil, fmt.Errorf("the result has a message of the role %s that simlm cannot score", m.Role)
+	for i, name := range parts {
+		if messages[i].Role != role(name) {
+			return nil, fmt.Errorf("message %d of the result has the role %s, and simlm can score %s", i, messages[i].Role, role(name))
 		}
-		prompt[m.Role] = m.Content
+		prompt[name] = messages[i].Content
 	}
 	return prompt, nil
 }

@@ -115,7 +115,6 @@ func measure(ctx context.Context, o *options) error {
 		}
 	}
 	group.Wait()
-	missing := table(o, tasks, scores)
 	var most int
 	for _, row := range spent {
 		for _, s := range row {
@@ -123,7 +122,7 @@ func measure(ctx context.Context, o *options) error {
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%s; at most %d of %d calls a run\n", time.Since(began).Round(time.Second), most, o.calls)
-	if missing > 0 {
+	if missing := table(o, tasks, scores); missing > 0 {
 		return fmt.Errorf("%d of %d results are missing", missing, len(tasks)*len(o.seeds))
 	}
 	return nil
@@ -208,8 +207,8 @@ func table(o *options, tasks []task, scores [][]float64) (missing int) {
 	return missing
 }
 
-// sortedTasks keeps the order of the public tasks' table.
-func sortedTasks(list []task) {
+// sortTasks brings them into the order of the public tasks' table.
+func sortTasks(list []task) {
 	order := []string{"sent3", "invoice", "mhqa", "triage", "noisy", "stay"}
 	at := func(id string) int {
 		if i := slices.Index(order, id); i >= 0 {

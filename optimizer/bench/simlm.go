@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,13 @@ type task struct {
 	Prompt     map[string]string `json:"prompt"` // by component: prompt, or system and user
 	Scorer     string            `json:"scorer"`
 	JudgeNoise float64           `json:"judge_noise"`
+
+	number int
+}
+
+// components are the names of the parts that the task's prompt has, in the order of their messages.
+func (t *task) components() []string {
+	return slices.DeleteFunc([]string{"system", "user", "prompt"}, func(name string) bool { return t.Prompt[name] == "" })
 }
 
 // record is a training record.
@@ -63,7 +71,10 @@ func (s *simlm) list(ctx context.Context) (tasks []task, err error) {
 	if len(tasks) == 0 {
 		return nil, fmt.Errorf("%s has no tasks", s.tasks)
 	}
-	sortedTasks(tasks)
+	sortTasks(tasks)
+	for i := range tasks {
+		tasks[i].number = i + 1
+	}
 	return tasks, nil
 }
 
@@ -118,7 +129,7 @@ func (s *simlm) serve(ctx context.Context) error {
 	if err := s.server.Start(); err != nil {
 		return fmt.Errorf("starting simlm: %w", err)
 	}
-	for range 100 {
+	for range 600 {
 		resp, err := http.Get("http://" + s.address + "/v1/models")
 		if err == nil {
 			resp.Body.Close()
