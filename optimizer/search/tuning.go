@@ -44,5 +44,5 @@ var tune = tuning{
 	EditMean: 0, EditSD: 0.5, Vote: 0.15, TouchMean: -0.4, DemoMean: 0.3, DemoSD: 0.3,
 	EditLength: -2, DemoLength: -1, LengthSD: 0.5,
 	EditForm: 0.1, DemoForm: 0.1, FormSD: 0.6, FormLengthSD: 0.2, CaseSD: 1.2,
-	Mixing: 0.002, Worth: 0.003, Sure: 0.8, Luck: 0.1, Epsilon: 0.01, Patient: 10,
+	Mixing: 0.002, Worth: 0.003, Sure: 0.8, Luck: 0.2, Epsilon: 0.01, Patient: 10,
 }
