@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type execution struct {
 
 	mu       sync.Mutex
 	record   Run
-	waiting  string // what keeps it from going on; "": nothing
+	waiting  []*string // what keeps its calls from being made, one for each that waits
 	events   []Event
 	watchers map[chan struct{}]struct{}
 	began    time.Time     // of this stretch of work
@@ -57,9 +58,8 @@ func (x *execution) view() Run {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r := x.record
-	if r.State == Running && x.waiting != "" {
-		text := x.waiting
-		r.State, r.Error = Paused, &text
+	if n := len(x.waiting); r.State == Running && n > 0 {
+		r.State, r.Error = Paused, x.waiting[n-1]
 	}
 	if r.State == Running && !x.began.IsZero() && r.Progress.Done > x.at && r.Progress.Total > r.Progress.Done {
 		each := time.Since(x.began) / time.Duration(r.Progress.Done-x.at)
@@ -188,11 +188,8 @@ func (x *execution) keep(ctx context.Context, report, result any) error {
 		if err == nil {
 			break
 		}
-		x.waits("waits for the disk: " + err.Error())
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(diskRetry):
+		if err := pass(ctx, x, "waits for the disk: "+err.Error(), time.After(diskRetry)); err != nil {
+			return err
 		}
 	}
 	x.mu.Lock()
@@ -221,11 +218,8 @@ func (x *execution) end(ctx context.Context, state State, reason *string) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		x.waits("waits for the disk: " + err.Error())
-		select {
-		case <-ctx.Done():
+		if pass(ctx, x, "waits for the disk: "+err.Error(), time.After(diskRetry)) != nil {
 			return
-		case <-time.After(diskRetry):
 		}
 	}
 }
@@ -244,20 +238,30 @@ func (x *execution) change(fn func(*Run) error) error {
 	if err := x.runs.store(next); err != nil {
 		return err
 	}
-	x.record, x.waiting = next, ""
+	x.record = next
 	x.wake()
 	return nil
 }
 
 // The methods below are what a session tells.
 
-// waits says what keeps the run from going on; "": nothing.
-func (x *execution) waits(reason string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.waiting != reason {
-		x.waiting = reason
+// pass waits until the channel has something, and shows meanwhile what the run waits for.
+func pass[T any](ctx context.Context, x *execution, reason string, until <-chan T) error {
+	show := func(change func()) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		change()
 		x.wake()
+	}
+	show(func() { x.waiting = append(x.waiting, &reason) })
+	defer show(func() {
+		x.waiting = slices.DeleteFunc(x.waiting, func(have *string) bool { return have == &reason })
+	})
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-until:
+		return nil
 	}
 }
 

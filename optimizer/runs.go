@@ -168,12 +168,8 @@ func (r *Runs) gateway(ctx context.Context, x *execution, models ...string) (Gat
 			}
 			reason = "waits for its provider: " + err.Error()
 		}
-		x.waits(reason)
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-changed:
-			x.waits("")
+		if err := pass(ctx, x, reason, changed); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -289,17 +289,13 @@ func (s *session) write(ctx context.Context, sync bool, e entry) error {
 	for {
 		err := s.journal.append(sync, e)
 		if err == nil {
-			s.run.waits("")
 			return nil
 		}
 		if errors.Is(err, errClosed) {
 			return err
 		}
-		s.run.waits("waits for the disk: " + err.Error())
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(diskRetry):
+		if err := pass(ctx, s.run, "waits for the disk: "+err.Error(), time.After(diskRetry)); err != nil {
+			return err
 		}
 	}
 }
