@@ -209,6 +209,12 @@ func repeatsOf(s scorer.Scorer) int {
 	return cmp.Or(max(n.Repeats(), 0), unsure)
 }
 
+// isNoisy reports whether a scorer is not sure of itself.
+func isNoisy(s scorer.Scorer) bool {
+	n, ok := s.(scorer.Noisy)
+	return ok && n.Repeats() != 1
+}
+
 // unsure is how often an answer is judged by a scorer that is not sure of itself, and does not say how often it wants to be asked.
 const unsure = 3
 

@@ -151,7 +151,6 @@ type Plan struct {
 	Cost     *float64 `json:"cost_usd"` // about; null: a price is unknown
 	Warnings []string `json:"warnings"` // what to think about before
 	Spec     any      `json:"spec"`     // with its defaults
-	Variant  string   `json:"-"`
 }
 
 // estimate adds calls to a plan: their input in bytes, and answers of that many.

@@ -26,8 +26,7 @@ type lab struct {
 	parameters map[string]json.RawMessage // of the model, such as temperature
 	cases      []scorer.Case
 	judging    *judging
-	repeats    int // judgements of one answer
-	asks       int // calls that a judgement takes
+	asks       int // calls that judging an answer takes
 	// kept is what of the budget is not the search's: for what comes after it.
 	kept int
 	// original is named in the traces of its trials; candidates have no name yet.
@@ -136,7 +135,7 @@ func (l *lab) Cost(trials []search.Trial) int {
 	return l.price(questions)
 }
 
-func (l *lab) price(questions []asked) int { return l.session.cost(questions) * (1 + l.asks*l.repeats) }
+func (l *lab) price(questions []asked) int { return l.session.cost(questions) * (1 + l.asks) }
 
 // Left is how many more calls the search may make.
 func (l *lab) Left() int { return max(0, l.session.left()-l.kept) }

@@ -58,15 +58,12 @@ func (o *optimization) lab(ctx context.Context, s *session) *lab {
 	l := &lab{
 		ctx: ctx, session: s, model: o.spec.Model, reflector: o.spec.Reflector, parameters: o.spec.Parameters, judging: o.judging,
 		original: o.version.Template, config: o.version, served: call.ServedPrompt{Name: o.version.Name, Version: o.version.Version},
-		repeats: repeatsOf(o.judging.Scorer),
-	}
-	if c, ok := o.judging.Scorer.(scorer.Caller); ok {
-		l.asks = c.Asks()
+		asks: asksOf(o.judging.Scorer),
 	}
 	for i := range o.train {
 		l.cases = append(l.cases, caseOf(&o.train[i], o.train[i].Expected))
 	}
-	if again := 2 * len(l.cases) * (1 + l.asks*l.repeats); o.random() && again <= s.left()/4 {
+	if again := 2 * len(l.cases) * (1 + l.asks); o.random() && again <= s.left()/4 {
 		l.kept = again
 	}
 	return l
@@ -83,10 +80,9 @@ func (o *optimization) random() bool {
 }
 
 func (o *optimization) problem() search.Problem {
-	_, noisy := o.judging.Scorer.(scorer.Noisy)
 	p := search.Problem{
 		Prompt: o.version.Template, Seed: o.spec.Seed, InstructionsOnly: o.spec.InstructionsOnly,
-		Noisy: noisy && o.judging.Scorer.(scorer.Noisy).Repeats() != 1, Random: o.random(),
+		Noisy: isNoisy(o.judging.Scorer), Random: o.random(),
 	}
 	for i := range o.train {
 		rec := &o.train[i]

@@ -226,7 +226,7 @@ func (c *comparison) ready() error {
 	ready.Consistency = cmp.Or(ready.Consistency, 0.9)
 	if ready.Agree == 0 {
 		ready.Agree = 1
-		if n, ok := c.judging.Scorer.(scorer.Noisy); ok && n.Repeats() != 1 {
+		if isNoisy(c.judging.Scorer) {
 			ready.Agree = 0.5
 		}
 	}
