@@ -3,8 +3,6 @@ package routing
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -12,14 +10,13 @@ import (
 	"github.com/caddy-frontier/frontier/internal/answer"
 	"github.com/caddy-frontier/frontier/internal/call"
 	"github.com/caddy-frontier/frontier/internal/jsonscan"
+	"github.com/caddy-frontier/frontier/internal/schemas"
 	"github.com/caddy-frontier/frontier/routing/rollout"
 	"github.com/caddy-frontier/frontier/routing/upstream"
 )
 
 const (
 	keptSchemas = 256
-	// largestSchema is up to where a schema is looked at; of answers under a larger one it is only seen whether they are JSON.
-	largestSchema = 64 << 10
 	// largestFormatted is up to where the text of a stream is kept to be checked.
 	largestFormatted = 1 << 20
 )
@@ -131,7 +128,7 @@ func answerText(front call.Front, doc []byte) (text []byte, ok bool) {
 	return nil, false
 }
 
-// kept reports whether the text is JSON of the schema. What is no schema asks for nothing.
+// kept reports whether the text is JSON of the schema. What is no schema asks for nothing more, and neither does one that is too large.
 func (f *formats) kept(text, schema []byte) bool {
 	s := f.compiled(schema)
 	if s == nil {
@@ -142,102 +139,13 @@ func (f *formats) kept(text, schema []byte) bool {
 }
 
 func (f *formats) compiled(schema []byte) *jsonschema.Schema {
-	if len(schema) == 0 || len(schema) > largestSchema {
+	if len(schema) == 0 || len(schema) > schemas.Largest {
 		return nil
 	}
 	if s, known := f.schemas.Get(string(schema)); known {
 		return s
 	}
-	s := compileSchema(schema)
+	s, _ := schemas.Compile(schema) // nil: what is no schema asks for nothing
 	f.schemas.Add(string(schema), s)
 	return s
-}
-
-func compileSchema(schema []byte) *jsonschema.Schema {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err != nil {
-		return nil
-	}
-	if w := (weigher{doc: doc}); !w.light(doc) {
-		return nil
-	}
-	const name = "schema.json"
-	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
-	if err := c.AddResource(name, doc); err != nil {
-		return nil
-	}
-	s, err := c.Compile(name)
-	if err != nil {
-		return nil
-	}
-	return s
-}
-
-// noLoader keeps callers' schemas from reading files.
-type noLoader struct{}
-
-func (noLoader) Load(string) (any, error) {
-	return nil, errors.New("references to other documents are not followed")
-}
-
-// largestExpansion bounds what a schema amounts to with its references followed:
-// schemas are callers', and some small ones take for ever.
-const largestExpansion = 10_000
-
-// weigher counts what a schema amounts to.
-type weigher struct {
-	doc   any
-	nodes int
-	depth int
-}
-
-// light reports whether it is little enough. A schema that refers to itself, or to
-// something that is not a path in it, is not.
-func (w *weigher) light(v any) bool {
-	w.nodes++
-	w.depth++
-	defer func() { w.depth-- }()
-	if w.nodes > largestExpansion || w.depth > 256 {
-		return false
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for key, member := range v {
-			if ref, ok := member.(string); ok && (key == "$ref" || key == "$dynamicRef" || key == "$recursiveRef") {
-				target, ok := w.resolve(ref)
-				if !ok || !w.light(target) {
-					return false
-				}
-				continue
-			}
-			if key != "$defs" && key != "definitions" && !w.light(member) { // these count where they are referred to
-				return false
-			}
-		}
-	case []any:
-		for _, member := range v {
-			if !w.light(member) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// resolve finds what a reference such as #/$defs/label is to.
-func (w *weigher) resolve(ref string) (v any, ok bool) {
-	path, ok := strings.CutPrefix(ref, "#/")
-	if !ok {
-		return nil, false
-	}
-	v = w.doc
-	for part := range strings.SplitSeq(path, "/") {
-		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
-		object, isObject := v.(map[string]any)
-		if v, ok = object[part]; !isObject || !ok {
-			return nil, false
-		}
-	}
-	return v, true
 }

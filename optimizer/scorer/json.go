@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/caddy-frontier/frontier/internal/schemas"
 )
 
 func init() { caddy.RegisterModule(new(JSON)) }
@@ -51,7 +53,7 @@ func (*JSON) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the schema.
 func (j *JSON) Provision(caddy.Context) (err error) {
 	if len(j.Schema) > 0 {
-		if j.schema, err = compile(j.Schema); err != nil {
+		if j.schema, err = schemas.Compile(j.Schema); err != nil {
 			return fmt.Errorf("schema: %w", err)
 		}
 	}
